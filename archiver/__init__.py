@@ -1,0 +1,1 @@
+"""Writes evidence: change records of DynamoDB streams, as immutable Parquet segments."""

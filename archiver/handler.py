@@ -1,0 +1,58 @@
+"""Lambda entry points: wiring and response only. The only clock of the archiver is read here.
+
+Answering at all means success: "A handler that returns None is a success" (*Configuring partial batch response with
+DynamoDB and Lambda*, Lambda Developer Guide), so every failure must raise, and does.
+"""
+
+import os
+import time
+from functools import cache
+from typing import Any
+
+from archiver.config import Config
+from archiver.store import open_store
+from archiver.stream import records_of_event
+from archiver.streams import Streams
+from archiver.tables import table_describer
+from archiver.telemetry import logger, metrics, report_batch, report_failure, tracer
+from archiver.writer import Writer
+
+
+@cache
+def _writer(config_key: tuple[tuple[str, str], ...]) -> Writer:
+    """One writer per container: clients are dear, and what is known of a stream is learnt once."""
+    config = Config.from_environment(dict(config_key))
+    return Writer(
+        store=open_store(config.archive_url, endpoint_url=config.endpoint_url),
+        streams=Streams(
+            key_schema=config.key_schema,
+            describe_table=table_describer(endpoint_url=None) if config.describes_tables else None,
+            warn=logger.warning,
+        ),
+    )
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics(capture_cold_start_metric=True, raise_on_empty_metrics=False)
+def archive(event: dict[str, Any], _context: Any) -> dict[str, int]:
+    """Archives one batch of a DynamoDB stream, all or nothing, and answers with counts.
+
+    Raises NotAnEvent for what is no event, NotConfigured for a wrong environment, StoreUnavailable or StoreRefused when
+    the archive does not take an object; Lambda then sends the batch again.
+    """
+    records = records_of_event(event)
+    writer = _writer(tuple(sorted(item for item in os.environ.items() if item[0].startswith("DDBTRAIL_"))))
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        report = writer.archive(records, now_ms=now_ms)
+    except Exception as error:
+        report_failure(error, received=len(records), tables=_tables(records))
+        raise
+    report_batch(report, now_ms=now_ms)
+    return {"received": report.received, "archived": report.archived, "quarantined": len(report.quarantined)}
+
+
+def _tables(records: list[Any]) -> set[str]:
+    arns = {record.get("eventSourceARN", "") for record in records if isinstance(record, dict)}
+    return {arn.split("/")[1] for arn in arns if isinstance(arn, str) and arn.count("/") > 1}

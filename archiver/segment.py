@@ -1,0 +1,142 @@
+"""Change records and baseline items to Parquet bytes and back: the only file here that imports pyarrow.
+
+Invariant: the columns are those of `archiver.format.columns`, in order; the metadata names the format and the root.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archiver.errors import NotEvidence
+from archiver.format import FORMAT_VERSION
+from archiver.format.columns import (
+    BASELINE_COLUMNS,
+    METADATA_FORMAT,
+    METADATA_KIND,
+    METADATA_ROOT,
+    METADATA_WRITER,
+    SEGMENT_COLUMNS,
+    Column,
+)
+from archiver.format.layout import SegmentName, StreamSource
+from archiver.format.merkle import tree_root
+from archiver.format.record import ChangeRecord, leaf_of_row
+from archiver.plan import PlannedSegment
+
+_KINDS: Final = {"string": pa.string(), "timestamp_ms_utc": pa.timestamp("ms", tz="UTC")}
+_ROWS_PER_GROUP: Final = 20_000  # small enough to prune by key, large enough to compress
+
+
+def _writer() -> str:
+    try:
+        return f"ddbtrail {version('ddbtrail')}"
+    except PackageNotFoundError:  # a Lambda package carries the code, not the distribution's metadata
+        return "ddbtrail"
+
+
+_WRITER: Final = _writer()
+
+
+def _schema(columns: Sequence[Column]) -> pa.Schema:
+    return pa.schema([pa.field(column.name, _KINDS[column.kind], column.nullable) for column in columns])
+
+
+_SEGMENT_SCHEMA: Final = _schema(SEGMENT_COLUMNS)
+_BASELINE_SCHEMA: Final = _schema(BASELINE_COLUMNS)
+
+
+def encode_segment(planned: PlannedSegment) -> bytes:
+    """The bytes of a segment's file."""
+    rows = planned.rows
+    changed_at = pa.array([row.changed_at_ms for row in rows], pa.int64()).cast(_KINDS["timestamp_ms_utc"])
+    arrays = [
+        pa.array([row.change_id for row in rows], pa.string()),
+        pa.array([row.op for row in rows], pa.string()),
+        changed_at,
+        pa.array([row.sequence_number for row in rows], pa.string()),
+        pa.repeat(pa.scalar(planned.source.stream_label, pa.string()), len(rows)),
+        _text([row.item_key for row in rows]),
+        pa.array([row.pk for row in rows], pa.string()),
+        pa.array([row.sk for row in rows], pa.string()),
+        _text([row.old_image for row in rows]),
+        _text([row.new_image for row in rows]),
+        _text([row.user_identity for row in rows]),
+        _text([row.event for row in rows]),
+    ]
+    metadata = {METADATA_KIND: b"segment", METADATA_ROOT: planned.place.root.encode()}
+    return _parquet(pa.Table.from_arrays(arrays, schema=_SEGMENT_SCHEMA), SEGMENT_COLUMNS, metadata)
+
+
+def decode_segment(content: bytes, source: StreamSource) -> list[ChangeRecord]:
+    """The change records of a segment, leaves re-derived. Raises NotEvidence for a file that is none."""
+    try:
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        if not table.schema.equals(_SEGMENT_SCHEMA):
+            raise NotEvidence("the file does not have the columns of a segment")
+        return [_record(row, source) for row in table.to_pylist()]
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise NotEvidence(f"the file is not a segment: {error}") from error
+
+
+def check_segment(content: bytes, source: StreamSource, place: SegmentName) -> list[ChangeRecord]:
+    """The records of a segment whose rows, order, hour, label and root agree with its name; else NotEvidence."""
+    records = decode_segment(content, source)
+    if any(record.source.stream_label != source.stream_label for record in records):
+        raise NotEvidence(f"segment {place.compose()} holds more than one stream label")
+    if sorted(records, key=lambda record: record.order) != records:
+        raise NotEvidence(f"segment {place.compose()} is not in order")
+    root = tree_root([record.leaf for record in records]).hex()
+    if root != place.root:
+        raise NotEvidence(f"segment {place.compose()} has root {root}")
+    return records
+
+
+def encode_baseline_part(items: Sequence[tuple[bytes, str | None, str | None, bytes]]) -> bytes:
+    """The bytes of a baseline part: item key, key text of both keys, image; in key order."""
+    keys, pks, sks, images = zip(*items, strict=True) if items else ((), (), (), ())
+    arrays = [_text(list(keys)), pa.array(pks, pa.string()), pa.array(sks, pa.string()), _text(list(images))]
+    table = pa.Table.from_arrays(arrays, schema=_BASELINE_SCHEMA)
+    return _parquet(table, BASELINE_COLUMNS, {METADATA_KIND: b"baseline"})
+
+
+def _record(row: dict[str, Any], source: StreamSource) -> ChangeRecord:
+    encoded: dict[str, Any] = {
+        name: None if row[name] is None else row[name].encode()
+        for name in ("item_key", "old_image", "new_image", "user_identity", "event")
+    }
+    record = ChangeRecord(
+        source=StreamSource(source.trail, row["stream_label"]),
+        change_id=row["change_id"],
+        op=row["op"],
+        changed_at_ms=round(row["changed_at"].timestamp() * 1000),
+        sequence_number=row["sequence_number"],
+        pk=row["pk"],
+        sk=row["sk"],
+        leaf=b"",
+        **encoded,
+    )
+    object.__setattr__(record, "leaf", leaf_of_row(record))
+    return record
+
+
+def _text(values: list[bytes | None]) -> pa.Array:
+    # The bytes come out of orjson, so they are UTF-8 already: a view, not a second encoding.
+    return pa.array(values, pa.binary()).view(pa.string())
+
+
+def _parquet(table: pa.Table, columns: Sequence[Column], metadata: dict[bytes, bytes]) -> bytes:
+    described = {METADATA_FORMAT: str(FORMAT_VERSION).encode(), METADATA_WRITER: _WRITER.encode()} | metadata
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.replace_schema_metadata(described),
+        sink,
+        compression="zstd",
+        write_statistics=[column.name for column in columns if column.has_statistics],
+        row_group_size=_ROWS_PER_GROUP,
+        write_page_checksum=True,
+        store_schema=False,
+    )
+    return bytes(sink.getvalue())

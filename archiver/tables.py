@@ -1,0 +1,33 @@
+"""DescribeTable: the one question asked of the table itself, and the only import of boto3 for DynamoDB tables."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from archiver.format.layout import StreamSource
+from archiver.streams import DescribeTable, TableUnreadable
+
+_FINAL: Final = frozenset({"AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"})
+
+
+def table_describer(*, endpoint_url: str | None = None, profile: str | None = None) -> DescribeTable:
+    """A function that describes a stream's table, with short timeouts: it must never hold up a batch for long."""
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError  # noqa: PLC0415
+
+    session = boto3.Session(profile_name=profile)
+    limits = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+
+    def describe(source: StreamSource) -> Mapping[str, Any]:
+        client = session.client("dynamodb", region_name=source.trail.region, endpoint_url=endpoint_url, config=limits)
+        try:
+            return client.describe_table(TableName=source.trail.table_name)["Table"]
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            raise TableUnreadable(str(error), is_final=code in _FINAL) from error
+        except NoCredentialsError as error:
+            raise TableUnreadable(str(error), is_final=True) from error
+        except BotoCoreError as error:
+            raise TableUnreadable(str(error), is_final=False) from error
+
+    return describe

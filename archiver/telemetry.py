@@ -1,0 +1,82 @@
+"""Structured logs, EMF metrics and tracing through Powertools: one log line and one metrics blob per batch.
+
+Invariant: nothing here can fail a batch, and no content of a record is logged: names, counts and reasons only.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from archiver.writer import BatchReport
+
+SERVICE: Final = "ddbtrail-archiver"
+NAMESPACE: Final = "ddbtrail"
+
+logger: Final = Logger(service=SERVICE)
+tracer: Final = Tracer(service=SERVICE)
+metrics: Final = Metrics(namespace=NAMESPACE, service=SERVICE)
+
+_MS_PER_S: Final = 1000
+
+
+def report_batch(report: BatchReport, *, now_ms: int) -> None:
+    """One line of log, and one metrics blob per table, for a batch that was archived."""
+    logger.info(
+        "batch archived",
+        received=report.received,
+        archived=report.archived,
+        repeated=report.repeated,
+        quarantined=len(report.quarantined),
+        segments=[segment.name for segment in report.segments],
+        segments_written=report.segments_written,
+        bytes_written=report.bytes_written,
+    )
+    for record in report.quarantined:
+        logger.warning("record quarantined", object=record.name, reason=record.reason)
+    for table in sorted(_tables(report)):
+        _report_table(report, table, now_ms)
+
+
+def report_failure(error: Exception, *, received: int, tables: Iterable[str]) -> None:
+    """One line of log and `BatchesFailed`, for a batch that goes back to Lambda."""
+    logger.error("batch failed", received=received, error=str(error), hint=getattr(error, "hint", ""))
+    for table in sorted(set(tables)) or ["unknown"]:
+        with_table(table, {"BatchesFailed": (MetricUnit.Count, 1)})
+
+
+def _tables(report: BatchReport) -> set[str]:
+    named = {segment.source.trail.table_name for segment in report.segments}
+    return named | {_table_of(record.trail) for record in report.quarantined}
+
+
+def _table_of(trail: object) -> str:
+    return getattr(trail, "table_name", "unknown")
+
+
+def _report_table(report: BatchReport, table: str, now_ms: int) -> None:
+    segments = [segment for segment in report.segments if segment.source.trail.table_name == table]
+    quarantined = Counter(_table_of(record.trail) for record in report.quarantined)[table]
+    changed_at = [row.changed_at_ms for segment in segments for row in segment.rows]
+    values: dict[str, tuple[MetricUnit, float]] = {
+        "RecordsReceived": (MetricUnit.Count, len(changed_at) + quarantined),
+        "RecordsArchived": (MetricUnit.Count, len(changed_at)),
+        "RecordsQuarantined": (MetricUnit.Count, quarantined),
+        "SegmentsWritten": (MetricUnit.Count, len(segments)),
+    }
+    if len(_tables(report)) == 1:
+        values["BytesWritten"] = MetricUnit.Bytes, report.bytes_written
+    if changed_at:
+        values["ArchiveLagSeconds"] = MetricUnit.Seconds, (now_ms - max(changed_at)) / _MS_PER_S
+        values["OldestRecordAgeSeconds"] = MetricUnit.Seconds, (now_ms - min(changed_at)) / _MS_PER_S
+    with_table(table, values)
+
+
+def with_table(table: str, values: dict[str, tuple[MetricUnit, float]]) -> None:
+    """Emits one EMF blob with the dimensions `service` and `table`."""
+    metrics.add_dimension(name="table", value=table)
+    for name, (unit, value) in values.items():
+        metrics.add_metric(name=name, unit=unit, value=value)
+    metrics.flush_metrics()
