@@ -1,0 +1,112 @@
+# Two commands matter: `make demo` and `make test`. What they need is installed into .venv and .emul, once,
+# and again when a lock in requirements/ changes. Nothing is needed beforehand but make and Python >= 3.11.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+EMUL := .emul
+BIN := $(VENV)/bin
+WORKERS ?= 2
+CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3)
+# An emulator folder of one's own (DDBTRAIL_EMULATORS) is used as it is, never installed into.
+EMULATORS := $(if $(DDBTRAIL_EMULATORS),,$(EMUL)/.locked)
+INSTALLED := $(VENV)/.installed
+
+# ensurepip is what Debian leaves out of python3 and puts into python3-venv.
+SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+# $(call install_locked,FOLDER,LOCK): a virtual environment with exactly the packages of the lock.
+define install_locked
+	@python=; for candidate in $(CANDIDATES); do \
+		if "$$candidate" -c '$(SUITABLE)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "ddbtrail needs Python >= 3.11 with the venv module; none of these is: $(CANDIDATES)"; \
+		echo "  on Debian or Ubuntu type: apt-get install python3-venv"; \
+		echo "  to name another one type: make PYTHON=/path/to/python3 $(or $(MAKECMDGOALS),help)"; \
+		exit 1; \
+	fi >&2; \
+	if ! $(1)/bin/python -c '$(SUITABLE)' >/dev/null 2>&1; then \
+		echo "making $(1) with $$("$$python" --version)"; \
+		"$$python" -m venv --clear $(1) || exit 1; \
+	fi; \
+	echo "installing $(2) into $(1)"; \
+	$(call pip,$(1),-r $(2))
+	@touch $@
+endef
+
+# $(call pip,FOLDER,WHAT): pip install, silent but for errors, asking nobody. Python compiles what it imports, later.
+pip = $(1)/bin/python -m pip install -qq --no-compile --disable-pip-version-check --no-input $(2) || { \
+	echo "installing into $(1) failed; mend what pip says above and type the same again" >&2; exit 1; }
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | while IFS=@ read -r target what; do \
+		printf '%-20s %s\n' "$$target" "$$what"; done
+
+.PHONY: demo
+demo: $(INSTALLED) $(EMULATORS) ## Write to a DynamoDB on this machine, archive its stream, ask, check the answers
+	@$(BIN)/python demo/demo.py
+
+.PHONY: test
+test: lint types $(EMULATORS) ## Run everything but the long campaigns: lint, types, tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long"
+
+.PHONY: test-long
+test-long: $(INSTALLED) $(EMULATORS) ## Run the long campaigns
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long
+
+.PHONY: test-rgw
+test-rgw: $(INSTALLED) ## Run the tests that need Ceph RADOS Gateway
+	@$(BIN)/python -m pytest -m rgw
+
+.PHONY: bench
+bench: $(INSTALLED) $(EMULATORS) ## Measure; docs/performance.md says what the figures mean
+	@$(BIN)/python -m benchmarks
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style and format with ruff
+	@$(BIN)/ruff check --quiet --extend-exclude $(EMUL)
+	@$(BIN)/ruff format --quiet --check --extend-exclude $(EMUL) || { echo "to format: $(BIN)/ruff format" >&2; exit 1; }
+
+.PHONY: types
+types: $(INSTALLED) ## Check types with mypy --strict
+	@$(BIN)/mypy
+
+.PHONY: venv
+venv: $(INSTALLED) ## Install the project and its tools into .venv
+	@:
+
+.PHONY: emulators
+emulators: $(EMULATORS) ## Install the AWS emulator into .emul (it needs packages that .venv must not have)
+	@:
+
+.PHONY: lock
+lock: ## Write the locks anew from pyproject.toml (with the oldest supported Python)
+	@rm -rf build/lock && mkdir -p build/lock
+	@python3.11 -m venv build/lock/dev && $(call pip,build/lock/dev,-e '.[dev]' hatchling editables)
+	@python3.11 -m venv build/lock/emulators && $(call pip,build/lock/emulators,ministack==1.5.33 boto3 cryptography duckdb)
+	@build/lock/dev/bin/python -m pip freeze --exclude-editable >requirements/dev.txt
+	@build/lock/emulators/bin/python -m pip freeze >requirements/emulators.txt
+	@rm -rf build/lock
+
+.PHONY: clean
+clean: ## Remove caches and what was built
+	@rm -rf build dist demo-archive .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -not -path './.emul/*' -prune -exec rm -rf {} +
+
+.PHONY: clean-all
+clean-all: clean ## Remove .venv and .emul too
+	@rm -rf $(VENV) $(EMUL)
+
+$(VENV)/.locked: requirements/dev.txt
+	$(call install_locked,$(VENV),requirements/dev.txt)
+
+$(EMUL)/.locked: requirements/emulators.txt
+	$(call install_locked,$(EMUL),requirements/emulators.txt)
+
+$(INSTALLED): $(VENV)/.locked pyproject.toml
+	@$(call pip,$(VENV),--no-build-isolation --no-deps -e .)
+	@touch $@

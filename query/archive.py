@@ -1,0 +1,139 @@
+"""An archive: the tables it holds trails of. The clock of the Python API is read here, and nowhere below."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from archiver.format.layout import Trail
+from query.catalog import Evidence, find_trail, trails
+from query.config import ANY_TABLE, Settings
+from query.coverage import coverage_of
+from query.engine import Engine
+from query.key import KeySchema, parse_table_ref
+from query.rows import Reader, label_spans
+from query.source import Access, Source, open_source
+from query.table import Table, key_schema_of
+
+Clock = Callable[[], int]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TableSummary:
+    """One trail in a few figures; times are epoch ms, None without any record."""
+
+    account: str
+    region: str
+    table_name: str
+    key_schema: KeySchema | None
+    covered_since_ms: int | None
+    newest_change_ms: int | None
+    changes: int
+    items: int
+    gaps: int
+    quarantined: int
+
+
+class Archive:
+    """One URL (`s3://bucket/prefix` or a folder) holding any number of trails."""
+
+    def __init__(
+        self,
+        source: Source,
+        new_engine: Callable[[], Engine],
+        *,
+        key_schema: Mapping[str, tuple[str, ...]] | None = None,
+        now_ms: Clock = _now_ms,
+        zone: str | None = None,
+    ) -> None:
+        self.url = source.url
+        self._source = source
+        self._new_engine = new_engine
+        self._key_schema = key_schema or {}
+        self._now_ms = now_ms
+        self._zone = zone
+
+    def tables(self) -> list[TableSummary]:
+        """A summary of every trail, in order of account, region and table name. Reads every segment."""
+        return [self._summary(trail) for trail in trails(self._source)]
+
+    def table(self, ref: str) -> Table:
+        """The table that a name, `region/name`, `account/region/name` or ARN means.
+
+        Raises UnknownTable with the closest names, or AmbiguousTable with the candidates.
+        """
+        return self._table(find_trail(trails(self._source), parse_table_ref(ref)))
+
+    def _table(self, trail: Trail) -> Table:
+        names = self._key_schema.get(trail.table_name) or self._key_schema.get(ANY_TABLE)
+        evidence = Evidence.of(self._source, trail)
+        return Table(
+            evidence,
+            Reader(self._source, evidence.segments),
+            self._new_engine(),
+            key_names=names,
+            now_ms=self._now_ms,
+            zone=self._zone,
+        )
+
+    def _summary(self, trail: Trail) -> TableSummary:
+        evidence = Evidence.of(self._source, trail)
+        with self._new_engine().ask() as question:
+            Reader(self._source, evidence.segments).read_segments(question, evidence.segments)
+            descriptions = [baseline.description for baseline in evidence.baselines]
+            coverage = coverage_of(label_spans(question), evidence.streams, descriptions)
+            changes, items = question.rows("count_changes")[0]
+        return TableSummary(
+            account=trail.account,
+            region=trail.region,
+            table_name=trail.table_name,
+            key_schema=key_schema_of(evidence, self._key_schema.get(trail.table_name)),
+            covered_since_ms=coverage.covered_since_ms,
+            newest_change_ms=coverage.newest_change_ms,
+            changes=changes,
+            items=items,
+            gaps=len(coverage.gaps),
+            quarantined=len(self._source.objects(f"{trail.prefix}quarantine/")),
+        )
+
+
+def open_archive(
+    url: str,
+    *,
+    settings: Settings | None = None,
+    access: Access | None = None,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    key_schema: Mapping[str, tuple[str, ...]] | None = None,
+    zone: str | None = None,
+    now_ms: Clock = _now_ms,
+) -> Archive:
+    """Opens an archive for reading; nothing is read yet but whether a folder exists.
+
+    `settings` (the CLI's configuration) fills in what is not given. `memory_limit` is a size as DuckDB writes it
+    (`4GB`), `key_schema` names the key attributes of tables whose stream description is missing, `zone` is the zone of
+    times without one. Raises UnreadableArchive or UsageError.
+    """
+    settings = settings or Settings()
+    if access is None:
+        chosen = {
+            "profile": profile or settings.profile,
+            "region": region or settings.region,
+            "endpoint_url": endpoint_url or settings.endpoint_url,
+        }
+        cache = {"cache_dir": settings.cache_dir} if settings.origins else {}
+        access = Access(**chosen, **cache, cache_limit_bytes=settings.cache_limit_bytes)  # type: ignore[arg-type]
+    configured = {name: table.key_schema for name, table in settings.tables.items() if table.key_schema}
+    return Archive(
+        open_source(url, access),
+        lambda: Engine(memory_limit=memory_limit or settings.memory_limit, threads=threads or settings.threads),
+        key_schema={**configured, **settings.key_schema, **(key_schema or {})},
+        now_ms=now_ms,
+        zone=zone or settings.tz,
+    )

@@ -1,0 +1,173 @@
+"""What exists: the trails of an archive, and the evidence of one trail. Nothing is opened here but descriptions.
+
+Invariant: what stands among the segments and is no segment is an error, never skipped: a partial answer is none.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from archiver.format.description import BaselineDescription, StreamDescription
+from archiver.format.layout import (
+    ROOT,
+    BaselineName,
+    SegmentName,
+    Trail,
+    hour_folder,
+    parse_stream_name,
+)
+from query.errors import AmbiguousTable, CorruptSegment, UnknownTable, UnreadableArchive
+from query.key import TableRef
+from query.source import Source, StoredObject
+
+_CLOSE_NAMES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """A segment: where it stands in its trail, and the object that holds it."""
+
+    place: SegmentName
+    stored: StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A baseline's description and its parts as objects."""
+
+    name: BaselineName
+    description: BaselineDescription
+    parts: tuple[StoredObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one trail before any file of rows is read; segments in order of hour and name."""
+
+    trail: Trail
+    segments: tuple[SegmentFile, ...]
+    streams: dict[str, StreamDescription]
+    baselines: tuple[Baseline, ...]
+
+    @classmethod
+    def of(cls, source: Source, trail: Trail) -> Self:
+        """Lists the trail's evidence. Raises CorruptSegment or UnreadableArchive for what does not belong."""
+        return cls(
+            trail=trail,
+            segments=tuple(_segment(trail, stored) for stored in source.objects(f"{trail.prefix}segments/")),
+            streams=_streams(source, trail),
+            baselines=_baselines(source, trail),
+        )
+
+
+def segments_between(source: Source, trail: Trail, since_ms: int, until_ms: int) -> tuple[SegmentFile, ...]:
+    """The segments whose hour overlaps a half-open range of `changed_at` (epoch ms)."""
+    first = trail.prefix + hour_folder(since_ms)
+    after_last = trail.prefix + hour_folder(until_ms + 3_600_000 - 1)
+    listed = source.objects(f"{trail.prefix}segments/", start_after=first, stop_before=after_last)
+    return tuple(_segment(trail, stored) for stored in listed)
+
+
+def trails(source: Source) -> list[Trail]:
+    """The trails of an archive, in order; none if it is empty. Raises UnreadableArchive for another format version."""
+    versions = [name for name in source.folders("") if name[:1] == "v" and name[1:].isdigit()]
+    if versions and ROOT not in versions:
+        raise UnreadableArchive(
+            f"the archive at {source.url} is of format {', '.join(versions)}",
+            why=f"this version of ddbtrail reads format {ROOT}",
+            hint="upgrade ddbtrail, or read it with the version that wrote it",
+        )
+    found = []
+    for account in source.folders(f"{ROOT}/"):
+        if not account.startswith("account="):
+            continue
+        for region in source.folders(f"{ROOT}/{account}/"):
+            for table in source.folders(f"{ROOT}/{account}/{region}/"):
+                trail, rest = Trail.parse(f"{ROOT}/{account}/{region}/{table}/")
+                assert not rest
+                found.append(trail)
+    return sorted(found)
+
+
+def find_trail(known: Sequence[Trail], ref: TableRef) -> Trail:
+    """The one trail that a reference names. Raises UnknownTable (with the closest names) or AmbiguousTable."""
+    matches = [
+        trail
+        for trail in known
+        if trail.table_name == ref.table_name
+        and ref.region in {None, trail.region}
+        and ref.account in {None, trail.account}
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(f"{trail.account}/{trail.region}/{trail.table_name}" for trail in matches)
+        raise AmbiguousTable(
+            f"{len(matches)} trails are called {ref.table_name}",
+            why=f"candidates: {names}",
+            hint="write region/name or account/region/name",
+        )
+    tables = sorted({trail.table_name for trail in known})
+    close = difflib.get_close_matches(ref.table_name, tables, _CLOSE_NAMES, 0.5)
+    why = f"closest: {', '.join(close)}" if close else f"it has {', '.join(tables[:10]) or 'no tables at all'}"
+    raise UnknownTable(
+        f"the archive has no table {ref.text}", why=why, hint="ddbtrail tables lists what the archive holds"
+    )
+
+
+def _segment(trail: Trail, stored: StoredObject) -> SegmentFile:
+    try:
+        return SegmentFile(SegmentName.parse(stored.name.removeprefix(trail.prefix)), stored)
+    except ValueError as error:
+        raise CorruptSegment(
+            f"{stored.name} is not a segment",
+            why="something foreign stands among the segments",
+            hint="find out who wrote it and move it out of the archive; no answer is given while it stands there",
+        ) from error
+
+
+def _streams(source: Source, trail: Trail) -> dict[str, StreamDescription]:
+    stored = source.objects(f"{trail.prefix}streams/")
+    described = {}
+    for item, path in zip(stored, source.fetch(stored), strict=True):
+        try:
+            label = parse_stream_name(item.name.removeprefix(trail.prefix))
+            described[label] = StreamDescription.parse(path.read_bytes())
+        except (ValueError, KeyError, TypeError) as error:
+            raise _not_a_description(item.name, error) from error
+    return described
+
+
+def _baselines(source: Source, trail: Trail) -> tuple[Baseline, ...]:
+    stored = {item.name: item for item in source.objects(f"{trail.prefix}baselines/")}
+    described = [item for name, item in stored.items() if name.endswith("/baseline.json")]
+    return tuple(
+        _baseline(trail, stored, item, path) for item, path in zip(described, source.fetch(described), strict=True)
+    )
+
+
+def _baseline(trail: Trail, stored: dict[str, StoredObject], item: StoredObject, path: Path) -> Baseline:
+    try:
+        name = BaselineName.parse(item.name.removeprefix(trail.prefix))
+        description = BaselineDescription.parse(path.read_bytes())
+    except (ValueError, KeyError, TypeError) as error:
+        raise _not_a_description(item.name, error) from error
+    parts = []
+    for part in description.parts:
+        part_name = f"{trail.prefix}{name.folder}{part.name}"
+        if part_name not in stored or stored[part_name].size_bytes != part.bytes:
+            raise UnreadableArchive(
+                f"{part_name} is missing or has another size than its baseline says",
+                why="the baseline cannot be used in part",
+                hint="restore the object from the bucket's versions",
+            )
+        parts.append(stored[part_name])
+    return Baseline(name, description, tuple(parts))
+
+
+def _not_a_description(name: str, error: Exception) -> UnreadableArchive:
+    return UnreadableArchive(
+        f"{name} is not what its name says", why=str(error), hint="restore the object from the bucket's versions"
+    )

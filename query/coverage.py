@@ -1,0 +1,122 @@
+"""Coverage: the stretches of time a trail can answer for, the gaps between them, and the ends of tables. Pure.
+
+The rules are those of `docs/answers.md`, *Coverage* and *Facts*; before seals exist, a label's stretch begins with the
+earliest thing known of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from archiver.format.description import BaselineDescription, StreamDescription
+from archiver.format.layout import label_time_ms
+
+FIRST_TABLE = ""  # sorts before every stream label
+NO_LATER_TABLE = "~"  # sorts after every stream label
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpan:
+    """The records of one stream label: earliest and latest `changed_at` (epoch ms), and how many rows tell of them."""
+
+    stream_label: str
+    first_ms: int
+    last_ms: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch covered by one stream label, both ends included; `until_ms` None: still going on. Epoch ms."""
+
+    stream_label: str
+    since_ms: int
+    until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableEnd:
+    """A table was deleted and made again: at this instant (epoch ms), which `stream_label` began."""
+
+    at_ms: int
+    stream_label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a trail can answer for. `stretches` in order of label; `newest_change_ms` None without any change."""
+
+    stretches: tuple[Stretch, ...]
+    ends: tuple[TableEnd, ...] = ()
+    newest_change_ms: int | None = None
+
+    @property
+    def covered_since_ms(self) -> int | None:
+        return min((stretch.since_ms for stretch in self.stretches), default=None)
+
+    @property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """Open intervals between one stretch and the next (epoch ms); changes in them are lost."""
+        pairs = pairwise(self.stretches)
+        return tuple(
+            (earlier.until_ms, later.since_ms)
+            for earlier, later in pairs
+            if earlier.until_ms is not None and earlier.until_ms < later.since_ms
+        )
+
+    def covering(self, at_ms: int) -> str | None:
+        """The stream label that covers an instant; None before coverage and in a gap."""
+        for stretch in reversed(self.stretches):
+            if stretch.since_ms <= at_ms:
+                return stretch.stream_label if stretch.until_ms is None or at_ms <= stretch.until_ms else None
+        return None
+
+    def is_before(self, at_ms: int) -> bool:
+        """Whether an instant lies before everything that is covered."""
+        return all(at_ms < stretch.since_ms for stretch in self.stretches)
+
+    def table_at(self, at_ms: int) -> tuple[str, str]:
+        """The first label of the table that an instant belongs to, and that of the next table."""
+        return self._table(lambda end: end.at_ms <= at_ms)
+
+    def table_of(self, stream_label: str) -> tuple[str, str]:
+        """The first label of the table that a label belongs to, and that of the next table."""
+        return self._table(lambda end: end.stream_label <= stream_label)
+
+    def _table(self, is_past: Callable[[TableEnd], bool]) -> tuple[str, str]:
+        past = [end.stream_label for end in self.ends if is_past(end)]
+        later = [end.stream_label for end in self.ends if not is_past(end)]
+        return max(past, default=FIRST_TABLE), min(later, default=NO_LATER_TABLE)
+
+
+def coverage_of(
+    spans: Sequence[LabelSpan],
+    streams: Mapping[str, StreamDescription],
+    baselines: Sequence[BaselineDescription] = (),
+) -> Coverage:
+    """Coverage from the records of each label, the descriptions of streams, and the baselines taken beside them."""
+    ordered = sorted(spans, key=lambda span: span.stream_label)
+    stretches = []
+    for span in ordered:
+        named = [baseline for baseline in baselines if baseline.stream_label == span.stream_label]
+        since_ms = min([span.first_ms, *(baseline.from_ms for baseline in named)])
+        until_ms = max([span.last_ms, *(baseline.to_ms for baseline in named)])
+        stretches.append(Stretch(span.stream_label, since_ms, None if span is ordered[-1] else until_ms))
+    return Coverage(
+        stretches=tuple(stretches),
+        ends=_table_ends([span.stream_label for span in ordered], streams),
+        newest_change_ms=max((span.last_ms for span in spans), default=None),
+    )
+
+
+def _table_ends(labels: Sequence[str], streams: Mapping[str, StreamDescription]) -> tuple[TableEnd, ...]:
+    """Where the table id changes between neighbouring labels. A label without one belongs to the table before it."""
+    ends = []
+    current: str | None = None
+    for label in labels:
+        table_id = streams[label].table_id if label in streams else None
+        if table_id is not None:
+            if current is not None and table_id != current:
+                ends.append(TableEnd(label_time_ms(label), label))
+            current = table_id
+    return tuple(ends)

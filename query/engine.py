@@ -1,0 +1,209 @@
+"""The DuckDB connection: its limits and its file access. The only import of duckdb.
+
+Invariants: SQL comes from the `.sql` files beside this one; values are bound or held in variables, never formatted in;
+nothing is downloaded into DuckDB, it reads the local files it is handed; a corrupt file is named, never half read.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Self
+
+import duckdb
+import pyarrow as pa
+
+from query.errors import CorruptSegment, EngineFailure, UsageError
+from query.footer import NotWhole, check_footer
+
+_SETTINGS: Final = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "preserve_insertion_order": "false",
+    "python_enable_replacements": "false",
+}
+_ROWS_PER_BATCH: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFile:
+    """A local file to be read: the object it holds (for messages) and the root its name promises (hex), if it does."""
+
+    path: Path
+    name: str
+    root: str | None = None
+
+
+class Engine:
+    """One DuckDB database in memory, spilling to disk beyond its limit."""
+
+    def __init__(self, *, memory_limit: str | None = None, threads: int | None = None) -> None:
+        settings: dict[str, Any] = dict(_SETTINGS)
+        if memory_limit:
+            settings["memory_limit"] = memory_limit
+        if threads:
+            settings["threads"] = threads
+        self._database = duckdb.connect(config=settings)
+        self._database.execute(sql("time_zone"))
+        self._database.execute(sql("optimizers"))
+
+    def ask(self) -> "Question":
+        """A connection of its own, with temporary relations of its own, for one question. Close it."""
+        return Question(self._database.cursor())
+
+
+class Question:
+    """The steps of one question on one connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._files: Sequence[EvidenceFile] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def beside(self) -> "Question":
+        """Another question on the same engine, with temporary relations of its own."""
+        return Question(self._connection.cursor())
+
+    def load_segments(self, segments: Sequence[EvidenceFile]) -> None:
+        """Reads segments into the relation `loaded`, which every later question on the same engine sees."""
+        self._check(segments, kind=b"segment")
+        self.set("segment_files", [str(file.path) for file in segments])
+        self.run("changes")
+        self.run("loaded")
+
+    def use_loaded(self, segments: Sequence[EvidenceFile]) -> None:
+        """Makes the rows that were loaded the relation `changes`."""
+        self._files = [*self._files, *segments]
+        self.run("changes_loaded")
+
+    def read_segments(self, segments: Sequence[EvidenceFile]) -> None:
+        """Makes the rows of segments the relation `changes`. Raises CorruptSegment for a file that is no segment."""
+        self._check(segments, kind=b"segment")
+        self._read("changes", "segment_files", segments)
+
+    def read_baseline(self, relation: str, parts: Sequence[EvidenceFile]) -> None:
+        """Makes the items of a baseline's parts the relation `floor` or `ceiling`; with no parts, an empty one."""
+        self._check(parts, kind=b"baseline")
+        self._read(relation, f"{relation}_files", parts)
+
+    def _read(self, relation: str, variable: str, read: Sequence[EvidenceFile]) -> None:
+        if not read:
+            self.run(f"{relation}_empty")
+            return
+        self.set(variable, [str(file.path) for file in read])
+        self.run(relation)
+
+    def set(self, name: str, value: object) -> None:
+        """Sets a variable that the SQL of this question may read."""
+        assert name.isidentifier()
+        with self._errors():
+            self._connection.execute(f"SET VARIABLE {name} = $value", {"value": value})
+
+    def run(self, statement: str, values: Mapping[str, Any] | None = None) -> None:
+        """Runs one of the `.sql` files for its effect."""
+        with self._errors():
+            self._connection.execute(sql(statement), values)
+
+    def rows(self, statement: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """All rows of one of the `.sql` files, as Python values (no timestamps: select epoch ms)."""
+        with self._errors():
+            return self._connection.execute(sql(statement), values).fetchall()
+
+    def batches(self, statement: str, values: Mapping[str, Any] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of one of the `.sql` files as Arrow batches; read them to the end before the next statement."""
+        with self._errors():
+            yield from self._connection.sql(sql(statement), params=values).to_arrow_reader(_ROWS_PER_BATCH)
+
+    def arrow(self, statement: str, values: Mapping[str, Any] | None = None) -> pa.Table:
+        """The rows of one of the `.sql` files as an Arrow table."""
+        with self._errors():
+            return self._connection.sql(sql(statement), params=values).to_arrow_table()
+
+    def register(self, relation: str, table: pa.Table) -> None:
+        """Makes an Arrow table a relation of this question."""
+        self._connection.register(relation, table)
+
+    def _check(self, read: Sequence[EvidenceFile], *, kind: bytes) -> None:
+        """Refuses files that are not evidence of this format, before any row of them is read."""
+        self._files = [*self._files, *read]
+        for file in read:
+            try:
+                check_footer(file.path, kind, file.root)
+            except FileNotFoundError as error:
+                raise _corrupt(file, "it is gone") from error
+            except (NotWhole, OSError) as error:
+                raise _corrupt(file, str(error)) from error
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            culprit = self._culprit(str(error))
+            if culprit is not None:
+                raise _corrupt(culprit, " ".join(str(error).split())[:200]) from error
+            raise EngineFailure(
+                "the query engine failed",
+                why=" ".join(str(error).split())[:400],
+                hint="run it again; if it is short of memory or disk, set --memory-limit or free the temporary folder",
+            ) from error
+
+    def _culprit(self, message: str) -> EvidenceFile | None:
+        """The file that an error of DuckDB is about: named in it, or found by reading the files one by one."""
+        for file in self._files:
+            if str(file.path) in message:
+                return file
+        if not re.search(
+            r"parquet|thrift|decompress|zstd|snappy|page|magic|utf-?8|metadata|footer", message, re.IGNORECASE
+        ):
+            return None
+        for file in self._files:
+            try:
+                self._connection.execute(sql("read_whole_file"), {"path": str(file.path)}).fetchall()
+            except duckdb.Error:
+                return file
+        return None
+
+
+def filter_rows(table: pa.Table, condition: str) -> pa.Table:
+    """The rows of an Arrow table for which a person's SQL condition holds.
+
+    The condition is free SQL, so it runs in a database that holds these rows only, has no file or network access and
+    cannot be unlocked. Raises UsageError with the engine's words for a condition that does not parse.
+    """
+    settings: dict[str, Any] = {**_SETTINGS, "enable_external_access": "false", "lock_configuration": "true"}
+    with duckdb.connect(config=settings) as locked:
+        rows = locked.from_arrow(table)
+        try:
+            return rows.filter(condition).to_arrow_table()
+        except duckdb.Error as error:
+            raise UsageError(
+                f"--where {condition!r} is not a condition on {', '.join(table.column_names)}",
+                why=str(error).splitlines()[0],
+                hint="write for example --where \"item->>'$.status' = 'OPEN'\"",
+            ) from error
+
+
+@cache
+def sql(name: str) -> str:
+    """The text of a statement."""
+    return files("query").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _corrupt(file: EvidenceFile, why: str) -> CorruptSegment:
+    return CorruptSegment(
+        f"{file.name} cannot be read as evidence",
+        why=why,
+        hint="no answer is given from a part of the archive: restore the object from the bucket's versions",
+    )

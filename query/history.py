@@ -1,0 +1,124 @@
+"""The changes of items in order, duplicates removed: from rows of evidence to histories. Pure but for reading rows.
+
+Invariant: order is stream label and sequence number, never time; an item with a change in conflict has no history.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from archiver.format.layout import Trail
+from query.answer import Change, Version
+from query.errors import IdentityConflict
+from query.plan import ReadPlan
+from query.state import Conflict, find_conflicts
+
+Row = Mapping[str, Any]
+
+
+def changes_of_item(trail: Trail, rows: Sequence[Row], segments: Sequence[str]) -> list[Change]:
+    """The changes of one item in order, with effective times. Raises IdentityConflict if rows contradict each other."""
+    conflicts = conflicts_of(rows, segments)
+    if conflicts:
+        raise conflict_error(conflicts)
+    changes: list[Change] = []
+    for row in sorted(rows, key=lambda row: (row["stream_label"], row["sequence_number"])):
+        change = change_of(trail, row, segments)
+        if changes and changes[-1].order == change.order:
+            continue
+        effective_ms = max(change.changed_at_ms, changes[-1].effective_ms) if changes else change.changed_at_ms
+        changes.append(replace(change, effective_ms=effective_ms))
+    return changes
+
+
+def change_of(trail: Trail, row: Row, segments: Sequence[str]) -> Change:
+    """One row as a change; its effective time is that of the row alone."""
+    return Change(
+        trail=trail,
+        change_id=row["change_id"],
+        op=row["op"],
+        changed_at_ms=row["changed_at_ms"],
+        effective_ms=row["changed_at_ms"],
+        sequence_number=row["sequence_number"],
+        stream_label=row["stream_label"],
+        item_key=row["item_key"],
+        pk=row["pk"],
+        sk=row["sk"],
+        old_image=row["old_image"],
+        new_image=row["new_image"],
+        user_identity=row["user_identity"],
+        event=row["event"],
+        segment=segments[row["file_index"]],
+    )
+
+
+def conflicts_of(rows: Iterable[Row], segments: Sequence[str]) -> tuple[Conflict, ...]:
+    """The changes that rows contradict each other about."""
+    columns = (
+        "item_key",
+        "stream_label",
+        "sequence_number",
+        "op",
+        "changed_at_ms",
+        "old_image",
+        "new_image",
+        "file_index",
+    )
+    return find_conflicts([tuple(row[column] for column in columns) for row in rows], segments)
+
+
+def conflict_error(conflicts: Sequence[Conflict]) -> IdentityConflict:
+    """The error for answers that rest on conflicting evidence."""
+    first = conflicts[0]
+    return IdentityConflict(
+        f"evidence contradicts itself about {first.item_key}: "
+        f"sequence number {first.sequence_number.lstrip('0')} differs in {', '.join(first.differs)}",
+        why=f"told differently by {' and '.join(first.segments)}",
+        hint="no answer is given for this item; ddbtrail log TABLE --conflicts lists all conflicts",
+    )
+
+
+class History(Sequence[Version]):
+    """Versions of one item, newest first unless asked the other way round.
+
+    `total` counts the item's changes in all, `first_change` is the first one recorded, whatever was selected.
+    """
+
+    def __init__(self, versions: Sequence[Version], *, total: int, first_change: Change | None, plan: ReadPlan) -> None:
+        self._versions = tuple(versions)
+        self.total = total
+        self.first_change = first_change
+        self.plan = plan
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    # Not `@overload`: its registry outlives modules, and DuckDB then complains on stderr when the process ends.
+    def __getitem__(self, index: int | slice) -> Any:
+        return self._versions[index]
+
+    def __iter__(self) -> Iterator[Version]:
+        return iter(self._versions)
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} of {self.total} changes)"
+
+
+def versions_of(changes: Sequence[Change]) -> list[Version]:
+    """The versions of one item, oldest first, each knowing its neighbours."""
+    versions: list[Version] = []
+    for change, following in zip(changes, [*changes[1:], None], strict=True):
+        version = Version(
+            item_key=change.item_key,
+            image=None if change.op == "REMOVE" else change.new_image,
+            change=change,
+            valid_from_ms=change.effective_ms,
+            valid_to_ms=None if following is None else following.effective_ms,
+        )
+        versions.append(version)
+    # Neighbours are tied afterwards, once: a version is frozen for everybody else.
+    for earlier, later in pairwise(versions):
+        object.__setattr__(earlier, "next", later)
+        object.__setattr__(later, "prev", earlier)
+    return versions

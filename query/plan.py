@@ -1,0 +1,140 @@
+"""Which files a question reads, and why: planned as data, before anything is fetched. Pure.
+
+Invariant: a plan leaves a file out only where no row of it can change the answer.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from archiver.format.layout import HOUR_MS, hour_of
+from query.catalog import Baseline, Evidence, SegmentFile
+from query.source import StoredObject
+
+# Creation times of one item may step back. With a floor, hours this close to either end of what is read are read too.
+_CLOCK_MARGIN_MS: Final = 2 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file to be read, its size in bytes, and the reason."""
+
+    name: str
+    size_bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """What a question reads. `total_files` is what the trail holds, so that the share is seen."""
+
+    question: str
+    files: tuple[PlannedFile, ...]
+    total_files: int
+    steps: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain data, for `--explain -o json`."""
+        return {
+            "question": self.question,
+            "files": [{"name": file.name, "size_bytes": file.size_bytes, "reason": file.reason} for file in self.files],
+            "files_read": len(self.files),
+            "files_total": self.total_files,
+            "bytes": self.size_bytes,
+            "steps": list(self.steps),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StatePlan:
+    """The evidence that a question about a state reads: segments, and the baselines on both sides of the instant."""
+
+    segments: tuple[SegmentFile, ...]
+    floor: Baseline | None
+    ceiling: Baseline | None
+    read: ReadPlan
+
+
+def plan_state(evidence: Evidence, question: str, *, at_ms: int, is_cut: bool) -> StatePlan:
+    """The plan for the state at an instant, or at a cut whose change was made at `at_ms` (epoch ms).
+
+    Without a floor, later changes tell of the moment before them, so everything is read, but only narrow columns and
+    the rows that win. With one, nothing long before the floor or after the instant is, unless a second stream
+    label makes gaps possible.
+    """
+    floor, ceiling = _neighbours(evidence.baselines, at_ms, is_cut=is_cut)
+    segments = evidence.segments
+    steps = [
+        "find the last change of each item at or before the instant, and the first one after it, in narrow columns"
+    ]
+    if floor is not None and len(evidence.streams) <= 1 and not is_cut:
+        since_ms = hour_of(floor.description.from_ms - _CLOCK_MARGIN_MS)
+        until_ms = hour_of(at_ms + _CLOCK_MARGIN_MS)
+        newest_ms = max((segment.place.hour_ms for segment in segments), default=0)
+        segments = tuple(
+            segment
+            for segment in segments
+            if since_ms <= segment.place.hour_ms <= until_ms or segment.place.hour_ms == newest_ms
+        )
+        steps.append("leave out hours before the floor and after the instant")
+    steps.append("read the images of the winning rows only")
+    files = [*_segment_files(segments, at_ms), *_baseline_files(floor, "floor"), *_baseline_files(ceiling, "ceiling")]
+    total = len(evidence.segments) + sum(len(baseline.parts) for baseline in evidence.baselines)
+    return StatePlan(segments, floor, ceiling, ReadPlan(question, tuple(files), total, tuple(steps)))
+
+
+def plan_changes(evidence: Evidence, question: str, *, since_ms: int | None, until_ms: int | None) -> ReadPlan:
+    """The plan for the changes in a half-open range of `changed_at` (epoch ms; None: no bound)."""
+    chosen = changes_between(evidence.segments, since_ms, until_ms)
+    files = tuple(_planned(segment.stored, "changes of this hour") for segment in chosen)
+    return ReadPlan(question, files, len(evidence.segments), ("read every row of these hours, remove duplicates",))
+
+
+def changes_between(
+    segments: Sequence[SegmentFile], since_ms: int | None, until_ms: int | None
+) -> tuple[SegmentFile, ...]:
+    """The segments whose hour can hold a change in the range. Exact, since a segment holds one hour of `changed_at`."""
+    return tuple(
+        segment
+        for segment in segments
+        if (since_ms is None or segment.place.hour_ms + HOUR_MS > since_ms)
+        and (until_ms is None or segment.place.hour_ms < until_ms)
+    )
+
+
+def _neighbours(baselines: Sequence[Baseline], at_ms: int, *, is_cut: bool) -> tuple[Baseline | None, Baseline | None]:
+    complete = [baseline for baseline in baselines if baseline.description.complete]
+    if is_cut:
+        before = [baseline for baseline in complete if baseline.description.to_ms < at_ms]
+        after: list[Baseline] = []
+    else:
+        before = [baseline for baseline in complete if baseline.description.from_ms <= at_ms]
+        after = [baseline for baseline in complete if baseline.description.from_ms > at_ms]
+    return (
+        max(before, key=lambda one: (one.description.from_ms, one.description.to_ms), default=None),
+        min(after, key=lambda one: (one.description.from_ms, one.description.to_ms), default=None),
+    )
+
+
+def _segment_files(segments: Iterable[SegmentFile], at_ms: int) -> list[PlannedFile]:
+    return [
+        _planned(
+            segment.stored,
+            "changes up to the instant" if segment.place.hour_ms <= at_ms else "what later changes say of the past",
+        )
+        for segment in segments
+    ]
+
+
+def _baseline_files(baseline: Baseline | None, role: str) -> list[PlannedFile]:
+    if baseline is None:
+        return []
+    return [_planned(part, f"baseline, the {role} of the instant") for part in baseline.parts]
+
+
+def _planned(stored: StoredObject, reason: str) -> PlannedFile:
+    return PlannedFile(stored.name, stored.size_bytes, reason)

@@ -1,0 +1,73 @@
+"""Evidence files to the rows of a question: fetched, checked, handed to the engine."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from query.catalog import Baseline, SegmentFile
+from query.coverage import LabelSpan
+from query.engine import EvidenceFile, Question
+from query.errors import CorruptSegment, UnreadableArchive
+from query.source import Source
+
+# Up to this much compressed evidence is read once and kept (DuckDB spills it beyond its memory limit): where a trail is
+# small or made of many small files, opening them again for every step would cost more than all the rest.
+_KEPT_BYTES: Final = 64_000_000
+
+
+class Reader:
+    """Opens the evidence of one trail for questions on one engine."""
+
+    def __init__(self, source: Source, segments: Sequence[SegmentFile]) -> None:
+        self.source = source
+        self._segments = segments
+        self._is_loaded = False
+
+    def read_segments(self, question: Question, segments: Sequence[SegmentFile]) -> None:
+        """Makes segments the relation `changes`. Raises CorruptSegment, or UnreadableArchive if one is gone."""
+        is_all = len(segments) == len(self._segments)
+        if not segments or not is_all or sum(file.stored.size_bytes for file in segments) > _KEPT_BYTES:
+            question.read_segments(self._fetch(segments))
+            return
+        if not self._is_loaded:
+            with question.beside() as loading:
+                loading.load_segments(self._fetch(segments))
+            self._is_loaded = True
+        question.use_loaded(self._fetch(segments))
+
+    def read_baseline(self, question: Question, relation: str, baseline: Baseline | None) -> None:
+        """Makes a baseline the relation `floor` or `ceiling`, its digests checked first."""
+        if baseline is None:
+            question.read_baseline(relation, [])
+            return
+        paths = self.source.fetch(baseline.parts)
+        for path, part, stored in zip(paths, baseline.description.parts, baseline.parts, strict=True):
+            found = sha256(path.read_bytes()).hexdigest()
+            if found != part.sha256:
+                raise CorruptSegment(
+                    f"{stored.name} has digest {found[:16]}, its baseline says {part.sha256[:16]}",
+                    why="the object changed after it was imported",
+                    hint="compare its versions in the bucket",
+                )
+        question.read_baseline(
+            relation, [EvidenceFile(path, stored.name) for path, stored in zip(paths, baseline.parts, strict=True)]
+        )
+
+    def _fetch(self, segments: Sequence[SegmentFile]) -> list[EvidenceFile]:
+        try:
+            paths = self.source.fetch([segment.stored for segment in segments])
+        except FileNotFoundError as error:
+            raise UnreadableArchive(
+                f"{error} is gone",
+                why=f"it was listed a moment ago, one of {len(segments)} segments",
+                hint="evidence is never deleted by ddbtrail: find out who did, and restore the object's version",
+            ) from error
+        return [
+            EvidenceFile(path, segment.stored.name, segment.place.root)
+            for path, segment in zip(paths, segments, strict=True)
+        ]
+
+
+def label_spans(question: Question) -> list[LabelSpan]:
+    """The stream labels among the rows read, with their first and last change."""
+    return [LabelSpan(*row) for row in question.rows("label_spans")]

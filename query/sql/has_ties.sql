@@ -1,0 +1,1 @@
+SELECT bool_or(is_p_tied OR is_n_tied) FROM sides

@@ -1,0 +1,1 @@
+CREATE OR REPLACE TEMP VIEW ceiling AS SELECT * FROM asked_ceiling

@@ -1,0 +1,1 @@
+CREATE OR REPLACE TEMP VIEW floor AS SELECT * FROM asked_floor

@@ -1,0 +1,21 @@
+-- Changes that several rows tell of, where an answer rests on them and the rows differ as text.
+WITH tied AS (
+    SELECT item_key, split_part(pack, ' ', 1) || ' ' || split_part(pack, ' ', 2) AS ord
+    FROM (
+        SELECT item_key, p AS pack FROM facts JOIN sides USING (item_key) WHERE is_p_tied
+        UNION ALL
+        SELECT item_key, n AS pack FROM facts JOIN sides USING (item_key) WHERE is_n_tied
+    )
+),
+rows AS (SELECT changes.* FROM changes JOIN tied USING (item_key, ord)),
+differing AS (
+    SELECT item_key, ord
+    FROM rows
+    GROUP BY item_key, ord
+    HAVING count(DISTINCT (op, changed_at_ms, old_image, new_image)) > 1
+)
+SELECT
+    item_key, stream_label, sequence_number, op, changed_at_ms, old_image, new_image, row_id >> 32 AS file_index
+FROM rows
+JOIN differing USING (item_key, ord)
+ORDER BY item_key, ord, row_id

@@ -1,0 +1,2 @@
+-- Times are UTC, wherever the reader sits.
+SET GLOBAL TimeZone = 'UTC'

@@ -1,0 +1,357 @@
+"""A table: state at an instant, changes in a range, and the way to its items."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from archiver.format.layout import Trail
+from query.answer import Change, State, plain_text
+from query.catalog import Evidence
+from query.coverage import Coverage, coverage_of
+from query.engine import Engine, filter_rows
+from query.errors import UsageError
+from query.history import change_of
+from query.instant import Instant, Rev, format_ms, parse_when_or_rev
+from query.key import KeyAttribute, KeySchema, parse_key, parse_partition
+from query.plan import ReadPlan, StatePlan, changes_between, plan_changes, plan_state
+from query.rows import Reader, label_spans
+from query.state import Conflict, Moment, States, find_conflicts, reconstruct
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from query.item import Collection, Item
+
+_EVER_MS: Final = 2**62
+_ROWS_PER_BATCH: Final = 10_000
+
+When = Any  # str of the time grammar, aware datetime, whenever.Instant, Instant or Rev
+
+
+class TableState:
+    """A table at an instant: iterate it, or take it as Arrow. Close it, or leave that to the end of the process.
+
+    `count` items existed; of `unknown` more the trail cannot tell; `conflicts` give no answer; `has_floor` says whether
+    a complete baseline shows items that never changed since coverage began. `at` is the instant or cut resolved.
+    """
+
+    def __init__(
+        self, states: States, plan: StatePlan, at: Instant | Rev, at_ms: int, *, where: str | None, best_effort: bool
+    ) -> None:
+        self._states = states
+        self._where = where
+        self._best_effort = best_effort
+        self.at = at
+        self.at_ms = at_ms
+        self.plan = plan.read
+        self.has_floor = plan.floor is not None or plan.ceiling is not None
+        self.coverage = states.coverage
+        self.conflicts = states.conflicts
+        self.unknown = states.unknown
+
+    @cached_property
+    def count(self) -> int:
+        """How many items `states` gives."""
+        if self._where is None and not self._best_effort:
+            return int(self._states.count)
+        return sum(1 for _ in self.states())
+
+    def states(self) -> Iterator[State]:
+        """The items that existed, in order of item key; filtered, if asked with `where`."""
+        existing = self._states.existing(with_guesses=self._best_effort)
+        return existing if self._where is None else _where_states(existing, self._where)
+
+    def all_states(self) -> list[State]:
+        """Every item that any fact tells of, with its outcome, in order of item key."""
+        return self._states.all()
+
+    def arrow(self) -> "pa.Table":
+        """Columns `item_key`, `item`, `image` (JSON text), `changed_at`, `change_id`, `valid_from` (UTC)."""
+        return states_table(list(self.states()))
+
+    def close(self) -> None:
+        self._states.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changes in a range, newest first unless asked the other way; `conflicts` are left out and listed."""
+
+    changes: tuple[Change, ...]
+    conflicts: tuple[Conflict, ...]
+    plan: ReadPlan
+
+    def __iter__(self) -> Iterator[Change]:
+        return iter(self.changes)
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+
+class Table:
+    """The trail of one table, as its evidence stands now."""
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        reader: Reader,
+        engine: Engine,
+        *,
+        key_names: tuple[str, ...] | None,
+        now_ms: Callable[[], int],
+        zone: str | None,
+    ) -> None:
+        self.evidence = evidence
+        self.engine = engine
+        self.reader = reader
+        self._key_names = key_names
+        self._now_ms = now_ms
+        self._zone = zone
+
+    @property
+    def trail(self) -> Trail:
+        return self.evidence.trail
+
+    @property
+    def name(self) -> str:
+        return self.trail.table_name
+
+    @cached_property
+    def key_schema(self) -> KeySchema | None:
+        """The key schema: from the newest stream description, else from the configured names and a record's types."""
+        known = key_schema_of(self.evidence, self._key_names)
+        if known is not None or self._key_names is None:
+            return known
+        with self.engine.ask() as question:
+            self.reader.read_segments(question, self.evidence.segments[-1:])
+            keys = [row[0] for row in question.rows("one_key")]
+        return _typed_schema(self._key_names, keys[0], self.name) if keys else None
+
+    def coverage(self) -> Coverage:
+        """The stretches that the trail can answer for, and the gaps between them."""
+        with self.engine.ask() as question:
+            self.reader.read_segments(question, self.evidence.segments)
+            descriptions = [baseline.description for baseline in self.evidence.baselines]
+            return coverage_of(label_spans(question), self.evidence.streams, descriptions)
+
+    def item(self, *key: object, named: Sequence[str] = (), json_text: str | None = None) -> "Item":
+        """One item, by key values in schema order (types from the schema), `name=value` texts or JSON.
+
+        Raises KeyMismatch with the schema for a key that does not fit it.
+        """
+        from query.item import Item  # noqa: PLC0415  item and table name each other
+
+        return Item(self, parse_key(self.key_schema, key, named=named, json_text=json_text, table=self.name))
+
+    def collection(self, *key: object, named: Sequence[str] = (), json_text: str | None = None) -> "Collection":
+        """The items that share a partition key. Raises KeyMismatch."""
+        from query.item import Collection  # noqa: PLC0415
+
+        return Collection(
+            self, parse_partition(self.key_schema, key, named=named, json_text=json_text, table=self.name)
+        )
+
+    def as_of(self, when: When, *, where: str | None = None, best_effort: bool = False) -> TableState:
+        """The table as of an instant (inclusive), or cut at a change (`@ID`).
+
+        `where` is a SQL condition on item_key, item, image, changed_at, change_id and valid_from. Raises UsageError for
+        a `when` that is none, UnreadableArchive for evidence that cannot be read.
+        """
+        at = self.resolve(when)
+        moment = self.moment(at)
+        plan = self.plan_as_of(at, moment)
+        states = reconstruct(self.engine.ask(), self.reader, self.evidence, plan, moment)
+        return TableState(states, plan, at, moment.at_ms, where=where, best_effort=best_effort)
+
+    def plan_as_of(self, at: Instant | Rev, moment: Moment) -> StatePlan:
+        """The plan of `as_of`, without carrying it out."""
+        spelled = at.spelled if isinstance(at, Instant) else at.text
+        return plan_state(
+            self.evidence, f"{self.name} as of {spelled}", at_ms=moment.at_ms, is_cut=moment.cut is not None
+        )
+
+    def changes(
+        self,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        ops: Sequence[str] | None = None,
+        where: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> Changes:
+        """The changes of a half-open range of `changed_at` (epoch ms), each once."""
+        segments = changes_between(self.evidence.segments, since_ms, until_ms)
+        names = [segment.stored.name for segment in segments]
+        values = {
+            "since_ms": since_ms if since_ms is not None else -_EVER_MS,
+            "until_ms": until_ms if until_ms is not None else _EVER_MS,
+            "ops": list(ops) if ops else None,
+            "is_reversed": reverse,
+            "most": limit if limit is not None and where is None else _EVER_MS,
+        }
+        with self.engine.ask() as question:
+            self.reader.read_segments(question, segments)
+            conflicts = find_conflicts(question.rows("range_conflicts"), names)
+            values["conflicting"] = [conflict.item_key for conflict in conflicts]
+            rows = [row for batch in question.batches("range_changes", values) for row in batch.to_pylist()]
+        found: Iterable[Change] = (change_of(self.trail, row, names) for row in rows)
+        if where is not None:
+            found = list(_where_changes(list(found), where))[: limit if limit is not None else None]
+        return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms))
+
+    def plan_changes(self, since_ms: int | None = None, until_ms: int | None = None) -> ReadPlan:
+        """The plan of `changes`, without carrying it out."""
+        return plan_changes(self.evidence, f"changes of {self.name}", since_ms=since_ms, until_ms=until_ms)
+
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Every change that segments contradict each other about."""
+        with self.engine.ask() as question:
+            self.reader.read_segments(question, self.evidence.segments)
+            names = [segment.stored.name for segment in self.evidence.segments]
+            return find_conflicts(question.rows("range_conflicts"), names)
+
+    def resolve(self, when: When) -> Instant | Rev:
+        """A `when` as an instant or a revision. Raises UsageError; coverage is only read for `start` and `end`."""
+        if isinstance(when, Instant | Rev):
+            return when
+        coverage = None
+        if isinstance(when, str) and when.strip() in {"start", "end"}:
+            found = self.coverage()
+            if found.covered_since_ms is not None and found.newest_change_ms is not None:
+                coverage = found.covered_since_ms, found.newest_change_ms
+        return parse_when_or_rev(when, now_ms=self._now_ms(), zone=self._zone, coverage=coverage)
+
+    def moment(self, at: Instant | Rev) -> Moment:
+        """What `as_of` cuts at. Raises UsageError for a revision that names no single change of the table."""
+        if isinstance(at, Instant):
+            return Moment(at.ms)
+        if at.base != "id" or at.back or at.change_id_prefix is None:
+            raise UsageError(
+                f"{at.text} does not name one change of the table {self.name}",
+                why="a table is cut at one change, by its id",
+                hint="write as-of TABLE @ID with an id from ddbtrail log",
+            )
+        with self.engine.ask() as question:
+            self.reader.read_segments(question, self.evidence.segments)
+            found = question.rows("change_by_id", {"prefix": at.change_id_prefix})
+        if len({row[:3] for row in found}) == 1:
+            _, label, sequence_number, changed_at_ms = found[0]
+            return Moment(changed_at_ms, (label, sequence_number))
+        if not found:
+            raise UsageError(
+                f"no change of {self.name} has an id that begins with {at.change_id_prefix}",
+                hint="ddbtrail log TABLE lists change ids",
+            )
+        raise UsageError(
+            f"{at.text} is not the beginning of one change id only",
+            why="it fits " + ", ".join(f"@{row[0]} ({format_ms(row[3])})" for row in found[:5]),
+            hint="write more of it",
+        )
+
+
+def key_schema_of(evidence: Evidence, key_names: tuple[str, ...] | None) -> KeySchema | None:
+    """The key schema that the newest description states; `key_names` may correct nothing but its order."""
+    described = [description.key_schema for _, description in sorted(evidence.streams.items())]
+    described += [baseline.description.key_schema for baseline in evidence.baselines] if not described else []
+    if not described:
+        return None
+    types = dict(described[-1])
+    names = key_names if key_names is not None and set(key_names) == set(types) else tuple(types)
+    return _schema([(name, types[name]) for name in names])
+
+
+def _typed_schema(key_names: tuple[str, ...], item_key: str, table: str) -> KeySchema:
+    import orjson  # noqa: PLC0415
+
+    types = {name: next(iter(value)) for name, value in orjson.loads(item_key).items()}
+    if set(types) != set(key_names):
+        raise UsageError(
+            f"the key schema {','.join(key_names)} is not that of {table}",
+            why=f"its keys have the attributes {', '.join(sorted(types))}",
+            hint="correct --key-schema",
+        )
+    return _schema([(name, types[name]) for name in key_names])
+
+
+def _schema(attributes: Sequence[tuple[str, str]]) -> KeySchema:
+    partition, *sort = (KeyAttribute(name, kind) for name, kind in attributes)  # type: ignore[arg-type]
+    return KeySchema(partition, sort[0] if sort else None)
+
+
+def states_table(states: Sequence[State]) -> "pa.Table":
+    """States that existed as an Arrow table with the public column names."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    utc = pa.timestamp("ms", tz="UTC")
+    return pa.table(
+        {
+            "item_key": pa.array([(plain_text(state.item_key) or b"").decode() for state in states], pa.string()),
+            "item": pa.array([(plain_text(state.image) or b"").decode() for state in states], pa.string()),
+            "image": pa.array([state.image for state in states], pa.string()),
+            "changed_at": pa.array([state.changed_at_ms for state in states], pa.int64()).cast(utc),
+            "change_id": pa.array([state.change_id for state in states], pa.string()),
+            "valid_from": pa.array([state.valid_from_ms for state in states], pa.int64()).cast(utc),
+        }
+    )
+
+
+def _where_states(states: Iterator[State], where: str) -> Iterator[State]:
+    for batch in _batched(states):
+        kept = filter_rows(_numbered(states_table(batch)), where)
+        for index in sorted(kept["row_number"].to_pylist()):
+            yield batch[index]
+
+
+def _where_changes(changes: Sequence[Change], where: str) -> Iterator[Change]:
+    import pyarrow as pa  # noqa: PLC0415
+
+    utc = pa.timestamp("ms", tz="UTC")
+    for batch in _batched(iter(changes)):
+        table = pa.table(
+            {
+                **{
+                    name: pa.array([getattr(change, name) for change in batch], pa.string())
+                    for name in (
+                        "change_id",
+                        "op",
+                        "sequence_number",
+                        "stream_label",
+                        "pk",
+                        "sk",
+                        "old_image",
+                        "new_image",
+                    )
+                },
+                "changed_at": pa.array([change.changed_at_ms for change in batch], pa.int64()).cast(utc),
+                "item_key": pa.array([(plain_text(change.item_key) or b"").decode() for change in batch], pa.string()),
+                "item": pa.array([_text(plain_text(change.new_image)) for change in batch], pa.string()),
+                "old_item": pa.array([_text(plain_text(change.old_image)) for change in batch], pa.string()),
+                "actor": pa.array([change.actor for change in batch], pa.string()),
+            }
+        )
+        kept = filter_rows(_numbered(table), where)
+        for index in sorted(kept["row_number"].to_pylist()):
+            yield batch[index]
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode()
+
+
+def _numbered(table: "pa.Table") -> "pa.Table":
+    import pyarrow as pa  # noqa: PLC0415
+
+    return table.append_column("row_number", pa.array(range(len(table)), pa.int64()))
+
+
+def _batched(values: Iterator[Any]) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for value in values:
+        batch.append(value)
+        if len(batch) == _ROWS_PER_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
