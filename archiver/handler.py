@@ -14,7 +14,7 @@ from archiver.store import open_store
 from archiver.stream import records_of_event
 from archiver.streams import Streams
 from archiver.tables import table_describer
-from archiver.telemetry import logger, metrics, report_batch, report_failure, tracer
+from archiver.telemetry import logger, metrics, report_batch, report_failure, traced
 from archiver.writer import Writer
 
 
@@ -33,7 +33,7 @@ def _writer(config_key: tuple[tuple[str, str], ...]) -> Writer:
 
 
 @logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 @metrics.log_metrics(capture_cold_start_metric=True, raise_on_empty_metrics=False)
 def archive(event: dict[str, Any], _context: Any) -> dict[str, int]:
     """Archives one batch of a DynamoDB stream, all or nothing, and answers with counts.

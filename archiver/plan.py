@@ -10,7 +10,7 @@ from typing import Final
 
 from archiver.format.layout import HOUR_MS, SegmentName, StreamSource, hour_of, late_name
 from archiver.format.merkle import tree_root
-from archiver.format.record import ChangeRecord
+from archiver.format.record import ChangeRecord, row_order
 
 # Readers look this far back for segments by listing hours; anything later announces itself (`docs/format.md`, late/).
 LATE_AFTER_MS: Final = 24 * HOUR_MS
@@ -39,8 +39,13 @@ class PlannedSegment:
 def plan_segments(records: Iterable[ChangeRecord]) -> list[PlannedSegment]:
     """The segments of a batch, in order of name. A record delivered twice in one batch is kept once."""
     groups: dict[tuple[StreamSource, int], dict[bytes, ChangeRecord]] = {}
+    group: dict[bytes, ChangeRecord] = {}
+    source, hour_ms = None, -1
     for record in records:
-        group = groups.setdefault((record.source, hour_of(record.changed_at_ms)), {})
+        record_hour_ms = hour_of(record.changed_at_ms)
+        if record.source is not source or record_hour_ms != hour_ms:  # neighbours mostly share a segment
+            source, hour_ms = record.source, record_hour_ms
+            group = groups.setdefault((source, hour_ms), {})
         group[record.leaf] = record
     return sorted(
         (_plan_segment(source, hour_ms, group.values()) for (source, hour_ms), group in groups.items()),
@@ -49,6 +54,6 @@ def plan_segments(records: Iterable[ChangeRecord]) -> list[PlannedSegment]:
 
 
 def _plan_segment(source: StreamSource, hour_ms: int, records: Iterable[ChangeRecord]) -> PlannedSegment:
-    rows = tuple(sorted(records, key=lambda record: record.order))
+    rows = tuple(sorted(records, key=row_order))
     root = tree_root([row.leaf for row in rows]).hex()
     return PlannedSegment(source, SegmentName(hour_ms, rows[0].sequence_number, root), rows)

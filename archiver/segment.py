@@ -3,9 +3,10 @@
 Invariant: the columns are those of `archiver.format.columns`, in order; the metadata names the format and the root.
 """
 
+import io
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,11 +24,13 @@ from archiver.format.columns import (
 )
 from archiver.format.layout import SegmentName, StreamSource
 from archiver.format.merkle import tree_root
-from archiver.format.record import ChangeRecord, leaf_of_row
+from archiver.format.record import ChangeRecord, leaf_of_row, row_order
 from archiver.plan import PlannedSegment
 
 _KINDS: Final = {"string": pa.string(), "timestamp_ms_utc": pa.timestamp("ms", tz="UTC")}
 _ROWS_PER_GROUP: Final = 20_000  # small enough to prune by key, large enough to compress
+# Columns whose values repeat. For all others a dictionary costs time and, under zstd, bytes.
+_REPETITIVE: Final = ("op", "changed_at", "stream_label", "pk", "user_identity")
 
 
 def _writer() -> str:
@@ -86,7 +89,7 @@ def check_segment(content: bytes, source: StreamSource, place: SegmentName) -> l
     records = decode_segment(content, source)
     if any(record.source.stream_label != source.stream_label for record in records):
         raise NotEvidence(f"segment {place.compose()} holds more than one stream label")
-    if sorted(records, key=lambda record: record.order) != records:
+    if sorted(records, key=row_order) != records:
         raise NotEvidence(f"segment {place.compose()} is not in order")
     root = tree_root([record.leaf for record in records]).hex()
     if root != place.root:
@@ -100,6 +103,11 @@ def encode_baseline_part(items: Sequence[tuple[bytes, str | None, str | None, by
     arrays = [_text(list(keys)), pa.array(pks, pa.string()), pa.array(sks, pa.string()), _text(list(images))]
     table = pa.Table.from_arrays(arrays, schema=_BASELINE_SCHEMA)
     return _parquet(table, BASELINE_COLUMNS, {METADATA_KIND: b"baseline"})
+
+
+def open_zstd(file: IO[bytes]) -> IO[bytes]:
+    """The decompressed bytes of a zstd stream, which Python before 3.14 cannot read. A stream cut short is OSError."""
+    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
 
 
 def _record(row: dict[str, Any], source: StreamSource) -> ChangeRecord:
@@ -118,8 +126,7 @@ def _record(row: dict[str, Any], source: StreamSource) -> ChangeRecord:
         leaf=b"",
         **encoded,
     )
-    object.__setattr__(record, "leaf", leaf_of_row(record))
-    return record
+    return record._replace(leaf=leaf_of_row(record))
 
 
 def _text(values: list[bytes | None]) -> pa.Array:
@@ -130,13 +137,16 @@ def _text(values: list[bytes | None]) -> pa.Array:
 def _parquet(table: pa.Table, columns: Sequence[Column], metadata: dict[bytes, bytes]) -> bytes:
     described = {METADATA_FORMAT: str(FORMAT_VERSION).encode(), METADATA_WRITER: _WRITER.encode()} | metadata
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.replace_schema_metadata(described),
+    with pq.ParquetWriter(
         sink,
+        table.schema,
         compression="zstd",
+        use_dictionary=[column.name for column in columns if column.name in _REPETITIVE],
         write_statistics=[column.name for column in columns if column.has_statistics],
-        row_group_size=_ROWS_PER_GROUP,
         write_page_checksum=True,
         store_schema=False,
-    )
+    ) as writer:
+        writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+        # Not through the schema's metadata: that would be dropped together with Arrow's own copy of the schema.
+        writer.add_key_value_metadata(described)
     return bytes(sink.getvalue())

@@ -152,7 +152,7 @@ def as_delivered(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
     Bytes become base64 text, datetimes epoch seconds, `PrincipalId` and `Type` of `userIdentity` lower-case, and the
     stream's ARN is added: `eventSourceARN` is "not a member of the Streams API Record shape: Lambda adds it".
     """
-    delivered: dict[str, Any] = {name: _wire(value) for name, value in record.items()}
+    delivered: dict[str, Any] = {name: wire(value) for name, value in record.items()}
     identity = delivered.get("userIdentity")
     if isinstance(identity, dict):
         delivered["userIdentity"] = {
@@ -163,14 +163,15 @@ def as_delivered(record: Mapping[str, Any], stream_arn: str) -> dict[str, Any]:
     return delivered
 
 
-def _wire(value: Any) -> Any:
+def wire(value: Any) -> Any:
+    """A value of boto3's low-level clients as the service sent it: bytes as base64 text, datetimes as epoch seconds."""
     if isinstance(value, bytes | bytearray):
         return base64.b64encode(value).decode()
     if isinstance(value, datetime):
         seconds = value.timestamp()
         return int(seconds) if seconds.is_integer() else seconds
     if isinstance(value, dict):
-        return {name: _wire(member) for name, member in value.items()}
+        return {name: wire(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_wire(element) for element in value]
+        return [wire(element) for element in value]
     return value

@@ -157,8 +157,9 @@ def _find_facts(question: Question, coverage: Coverage, plan: StatePlan, moment:
     question.run("facts")
     if moment.cut is None:
         question.run("stepped_back")
-        question.run("facts_stepped_back")
-        question.run("facts_mended")
+        if question.rows("count_stepped_back")[0][0]:
+            question.run("facts_stepped_back")
+            question.run("facts_mended")
 
 
 def _conflicts(question: Question, plan: StatePlan) -> tuple[Conflict, ...]:

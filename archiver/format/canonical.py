@@ -12,8 +12,7 @@ import orjson
 
 # RFC 8785 §3.2.3 sorts member names by UTF-16 code unit, orjson by code point. The two orders differ only where a name
 # holds a character beyond U+FFFF (a surrogate pair, D800..DFFF) and another one of U+E000..U+FFFF. In UTF-8 all of
-# these
-# begin with a byte of 0xEE or more, so a text without such a byte is already right.
+# these begin with a byte of 0xEE or more, so a text without such a byte is already right.
 _BEYOND_D7FF: Final = re.compile(rb"[\xee-\xf4]")
 
 # I-JSON (RFC 7493 §2.2): beyond this, two readers may disagree about an integer.
@@ -78,8 +77,8 @@ def canonical_numbers(value: Any, level: int = 0) -> Any:
         return canonical_number(value)
     if level >= DEEPEST_LEVEL:
         raise ValueError(f"nested deeper than {DEEPEST_LEVEL} levels")
-    if isinstance(value, dict):
+    if type(value) is dict:  # a kind of dict that remembers repeated members is no JSON value
         return {name: canonical_numbers(member, level + 1) for name, member in value.items()}
-    if isinstance(value, list):
+    if type(value) is list:
         return [canonical_numbers(element, level + 1) for element in value]
     raise ValueError(f"a {type(value).__name__} is not JSON")

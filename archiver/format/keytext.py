@@ -29,7 +29,8 @@ def key_text(value: Mapping[str, str]) -> str:
 
     Raises ValueError for other types and for numbers that no DynamoDB key can hold.
     """
-    ((tag, content),) = value.items()
+    (tag,) = value
+    content = value[tag]
     if tag == "S":
         return content
     if tag == "N":

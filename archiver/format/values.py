@@ -8,7 +8,7 @@ The forms are those of *Attribute values* in the DynamoDB API reference.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,37 +24,81 @@ _NORMAL_NUMBER: Final = re.compile(r"0|-?(?:0\.[0-9]*[1-9]|[1-9][0-9]*(?:\.[0-9]
 _PLAIN_EXPONENTS: Final = range(-130, 126)
 
 
-def check_attributes(attributes: Any, level: int = 1) -> None:
+def check_attributes(attributes: Any) -> None:
     """Refuses (ValueError) what is not a map of attribute name to attribute value.
 
     Lone surrogates are found when the map is encoded, not here.
     """
     if type(attributes) is not dict:
         raise ValueError(f"attributes must be an object, not {type(attributes).__name__}")
-    for value in attributes.values():
+    _check_values(attributes.values(), 1)
+
+
+def _check_values(values: Iterable[Any], level: int) -> None:
+    # Half of the archiver's time is spent here. So the four commonest types are looked at without a call each, and no
+    # view of the one member is made.
+    for value in values:
         if type(value) is not dict or len(value) != 1:
             raise ValueError("an attribute value must be an object with exactly one type tag")
-        for tag, content in value.items():
-            if tag == "S":
-                if type(content) is not str:
-                    raise ValueError("S must hold a string")
-            else:
-                _check_content(tag, content, level)
+        (tag,) = value
+        content = value[tag]
+        if tag == "S":
+            if type(content) is not str:
+                raise ValueError("S must hold a string")
+        elif tag == "N":
+            if type(content) is not str or not _is_number(content):
+                raise ValueError("N must hold the text of a number")
+        elif tag == "M":
+            if type(content) is not dict:
+                raise ValueError("M must hold an object")
+            _check_values(content.values(), _deeper(level))
+        elif tag == "L":
+            if type(content) is not list:
+                raise ValueError("L must hold a list")
+            _check_values(content, _deeper(level))
+        else:
+            _check_rarer(tag, content)
 
 
-def _check_content(tag: str, content: Any, level: int) -> None:
-    check = _CHECKS.get(tag)
-    if check is None:
-        raise ValueError(f"unknown type tag {tag!r}")
-    check(content, level)
+def _deeper(level: int) -> int:
+    if level >= DEEPEST_LEVEL:
+        raise ValueError(f"nested deeper than {DEEPEST_LEVEL} levels")
+    return level + 1
 
 
-def _check_number(content: Any, _level: int) -> None:
-    if type(content) is not str or _NUMBER.fullmatch(content) is None:
-        raise ValueError("N must hold the text of a number")
+def _check_rarer(tag: str, content: Any) -> None:
+    match tag:
+        case "BOOL":
+            if type(content) is not bool:
+                raise ValueError("BOOL must hold true or false")
+        case "NULL":
+            if content is not True:
+                raise ValueError("NULL must hold true")
+        case "B":
+            _check_binary(content)
+        case "SS" | "NS" | "BS":
+            _check_set(tag, content)
+        case _:
+            raise ValueError(f"unknown type tag {tag!r}")
 
 
-def _check_binary(content: Any, _level: int) -> None:
+def _check_set(tag: str, content: Any) -> None:
+    if type(content) is not list:
+        raise ValueError(f"{tag} must hold a list")
+    for element in content:
+        if type(element) is not str:
+            raise ValueError(f"{tag} must hold texts")
+        if tag == "NS" and not _is_number(element):
+            raise ValueError("NS must hold the texts of numbers")
+        if tag == "BS":
+            _check_binary(element)
+
+
+def _is_number(text: str) -> bool:
+    return (text.isdigit() and text.isascii()) or _NUMBER.fullmatch(text) is not None
+
+
+def _check_binary(content: Any) -> None:
     # One spelling per value: a text that does not decode and encode to itself was not written by DynamoDB, and two
     # spellings of one binary key would be two items.
     if type(content) is not str or not content.isascii():
@@ -65,63 +109,6 @@ def _check_binary(content: Any, _level: int) -> None:
         raise ValueError(f"B must hold base64 text: {error}") from error
     if binascii.b2a_base64(decoded, newline=False) != content.encode():
         raise ValueError("B must hold canonical base64 text")
-
-
-def _check_true(content: Any, _level: int) -> None:
-    if content is not True:
-        raise ValueError("NULL must hold true")
-
-
-def _check_bool(content: Any, _level: int) -> None:
-    if type(content) is not bool:
-        raise ValueError("BOOL must hold true or false")
-
-
-def _check_string(content: Any, _level: int) -> None:
-    if type(content) is not str:
-        raise ValueError("S must hold a string")
-
-
-def _check_set(check: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
-    def check_elements(content: Any, level: int) -> None:
-        if type(content) is not list:
-            raise ValueError("a set must hold a list")
-        for element in content:
-            check(element, level)
-
-    return check_elements
-
-
-def _check_list(content: Any, level: int) -> None:
-    if type(content) is not list:
-        raise ValueError("L must hold a list")
-    if level >= DEEPEST_LEVEL:
-        raise ValueError(f"nested deeper than {DEEPEST_LEVEL} levels")
-    for value in content:
-        if type(value) is not dict or len(value) != 1:
-            raise ValueError("an attribute value must be an object with exactly one type tag")
-        for tag, inner in value.items():
-            _check_content(tag, inner, level + 1)
-
-
-def _check_map(content: Any, level: int) -> None:
-    if level >= DEEPEST_LEVEL:
-        raise ValueError(f"nested deeper than {DEEPEST_LEVEL} levels")
-    check_attributes(content, level + 1)
-
-
-_CHECKS: Final[Mapping[str, Callable[[Any, int], None]]] = {
-    "S": _check_string,
-    "N": _check_number,
-    "B": _check_binary,
-    "BOOL": _check_bool,
-    "NULL": _check_true,
-    "SS": _check_set(_check_string),
-    "NS": _check_set(_check_number),
-    "BS": _check_set(_check_binary),
-    "L": _check_list,
-    "M": _check_map,
-}
 
 
 def normal_number(text: str) -> str:

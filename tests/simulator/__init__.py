@@ -9,5 +9,9 @@ One `random.Random(seed)` drives everything; time is virtual; the same seed give
     poison.py     records that cannot be understood
     mapping.py    the event source mapping: batches, lanes, retries, duplicates, expiry
     faults.py     a store that refuses, loses answers, kills the function
+    destination.py  what is left when retries end
+    scan.py       baselines
     scenario.py   what one seed chooses
+    workload.py   what the application writes
+    toy.py        an archiver and a reader with switchable defects, to judge the simulator by
 """

@@ -1,0 +1,158 @@
+"""What a leaf is the digest of, and the `event` column: everything delivered, in two canonical texts.
+
+Laws: `event_members` and `envelope_members` say what the two texts hold, and `canonical` writes them. `ordinary_texts`
+composes the same bytes directly for records with exactly the fields that DynamoDB delivers today, and answers None for
+every other record; a property test holds the two roads equal.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from archiver.format import FORMAT_VERSION
+from archiver.format.canonical import LARGEST_INTEGER, canonical, canonical_numbers
+
+# What the two levels of a leaf are hashed behind, so that no digest of one kind passes for one of another.
+_KEY_DOMAIN: Final = b"ddbtrail/v1/key\x00"
+_IMAGE_DOMAIN: Final = b"ddbtrail/v1/image\x00"
+
+_COLUMN_FIELDS: Final = frozenset({"eventID", "eventName", "userIdentity", "dynamodb"})
+_COLUMN_STREAM_FIELDS: Final = frozenset({"Keys", "OldImage", "NewImage"})
+_ENVELOPE_FIELDS: Final = {"eventSourceARN": "stream_arn", "eventVersion": "event_version", "awsRegion": "region"}
+_ENVELOPE_STREAM_FIELDS: Final = {
+    "SequenceNumber": "seq",
+    "ApproximateCreationDateTime": "ts",
+    "StreamViewType": "view_type",
+    "SizeBytes": "size_bytes",
+}
+# eventID eventName eventVersion eventSource awsRegion dynamodb eventSourceARN
+_ORDINARY_FIELDS: Final = 7
+# ApproximateCreationDateTime Keys SequenceNumber SizeBytes StreamViewType, and the images
+_ORDINARY_STREAM_FIELDS: Final = 5
+_FRAMES: Final = 64  # streams, regions and view types that one container meets
+
+
+def event_members(
+    delivered: Mapping[str, Any], stream: Mapping[str, Any], keys: Mapping[str, Any], *, is_normal: bool
+) -> dict[str, Any]:
+    """Every delivered field that no other column holds byte for byte, numbers in canonical form.
+
+    `is_normal` says that the `item_key` column holds the key as it was delivered. Raises ValueError for a number
+    without a canonical form.
+    """
+    rest = {name: canonical_numbers(value) for name, value in delivered.items() if name not in _COLUMN_FIELDS}
+    stream_rest = {
+        name: canonical_numbers(value) for name, value in stream.items() if name not in _COLUMN_STREAM_FIELDS
+    }
+    if not is_normal:
+        stream_rest["Keys"] = keys
+    rest["dynamodb"] = stream_rest
+    return rest
+
+
+def envelope_members(
+    change_id: str,
+    op: str,
+    keys: bytes,
+    old: bytes | None,
+    new: bytes | None,
+    identity: bytes | None,
+    event: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The envelope of `docs/format.md`: digests for key and images, so that a record is proved without showing them.
+
+    `keys` is the key as delivered; `event` are the members of the `event` column.
+    """
+    envelope: dict[str, Any] = {
+        "v": FORMAT_VERSION,
+        "event_id": change_id,
+        "event_name": op,
+        "keys": sha256(_KEY_DOMAIN + keys).hexdigest(),
+        "old": None if old is None else sha256(_IMAGE_DOMAIN + old).hexdigest(),
+        "new": None if new is None else sha256(_IMAGE_DOMAIN + new).hexdigest(),
+    }
+    extra: dict[str, Any] = {}
+    for name, value in event.items():
+        if name in _ENVELOPE_FIELDS:
+            envelope[_ENVELOPE_FIELDS[name]] = value
+        elif name != "dynamodb":
+            extra[name] = value
+    stream_extra: dict[str, Any] = {}
+    for name, value in event["dynamodb"].items():
+        if name in _ENVELOPE_STREAM_FIELDS:
+            envelope[_ENVELOPE_STREAM_FIELDS[name]] = value
+        elif name != "Keys":  # proved by its digest, in either spelling
+            stream_extra[name] = value
+    if stream_extra:
+        extra["dynamodb"] = stream_extra
+    if identity is not None:
+        envelope["user_identity"] = orjson.loads(identity)
+    if extra:
+        envelope["extra"] = extra
+    return envelope
+
+
+def ordinary_texts(
+    delivered: Mapping[str, Any],
+    stream: Mapping[str, Any],
+    *,
+    keys: bytes,
+    old: bytes | None,
+    new: bytes | None,
+) -> tuple[bytes, bytes] | None:
+    """The `event` column and the envelope of an ordinary record, composed as text; None for any other record.
+
+    The caller has checked what every change record needs (`change_record`), and that the key is in normal spelling.
+    """
+    fields = _ORDINARY_STREAM_FIELDS + (old is not None) + (new is not None)
+    if len(delivered) != _ORDINARY_FIELDS or len(stream) != fields:
+        return None
+    change_id, sequence_number = delivered["eventID"], stream["SequenceNumber"]
+    created, size = stream["ApproximateCreationDateTime"], stream.get("SizeBytes")
+    seconds = int(created)
+    if seconds != created or type(size) is not int or not 0 <= size <= LARGEST_INTEGER:
+        return None
+    arn, region = delivered.get("eventSourceARN"), delivered.get("awsRegion")
+    version, view_type = delivered.get("eventVersion"), stream.get("StreamViewType")
+    if type(arn) is not str or type(region) is not str or type(version) is not str or type(view_type) is not str:
+        return None
+    if not (change_id.isalnum() and change_id.isascii()):
+        return None
+    event_head, event_tail, before_keys, before_sequence, before_time, tail = _frame(arn, region, version, view_type)
+    event = f'{event_head}{seconds},"SequenceNumber":"{sequence_number}","SizeBytes":{size}{event_tail}'
+    keys_digest = sha256(_KEY_DOMAIN + keys).hexdigest()
+    old_digest = "null" if old is None else f'"{sha256(_IMAGE_DOMAIN + old).hexdigest()}"'
+    new_digest = "null" if new is None else f'"{sha256(_IMAGE_DOMAIN + new).hexdigest()}"'
+    envelope = (
+        f'{{"event_id":"{change_id}","event_name":"{delivered["eventName"]}{before_keys}{keys_digest}","new":{new_digest}'
+        f',"old":{old_digest}{before_sequence}{sequence_number}","size_bytes":{size}{before_time}{seconds}{tail}'
+    )
+    return event.encode(), envelope.encode()
+
+
+class _Frame(NamedTuple):
+    """What the two texts of an ordinary record share with all others of its stream."""
+
+    event_head: str
+    event_tail: str
+    before_keys: str
+    before_sequence: str
+    before_time: str
+    envelope_tail: str
+
+
+@lru_cache(_FRAMES)
+def _frame(stream_arn: str, region: str, version: str, view_type: str) -> _Frame:
+    """A pure function of four texts, remembered because a batch asks it the same thing ten thousand times."""
+    arn, place, number, view = (canonical(text).decode() for text in (stream_arn, region, version, view_type))
+    return _Frame(
+        event_head=f'{{"awsRegion":{place},"dynamodb":{{"ApproximateCreationDateTime":',
+        event_tail=f',"StreamViewType":{view}}},"eventSource":"aws:dynamodb","eventSourceARN":{arn},"eventVersion":{number}}}',
+        before_keys=f'","event_version":{number},"extra":{{"eventSource":"aws:dynamodb"}},"keys":"',
+        before_sequence=f',"region":{place},"seq":"',
+        before_time=f',"stream_arn":{arn},"ts":',
+        envelope_tail=f',"v":{FORMAT_VERSION},"view_type":{view}}}',
+    )

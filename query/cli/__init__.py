@@ -1,0 +1,92 @@
+"""The command `ddbtrail`: which commands there are, and what becomes of their errors.
+
+Each group of commands has a module, imported when one of its commands runs, so that the start costs nothing that is not
+used. Exit codes are the same for every command: `docs/cli.md` lists them.
+"""
+
+import inspect
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+from cyclopts import App, Group, Parameter
+
+from query.cli.exits import ended
+
+_ONE_ITEM: Final = Group("One item", sort_key=1)
+_A_TABLE: Final = Group("A table", sort_key=2)
+_OPERATE: Final = Group("Operate", sort_key=3)
+_CONFIGURE: Final = Group("Configure", sort_key=4)
+_ABOUT: Final = Group("About", sort_key=5)
+_OPTIONS: Final = Group("Options", sort_key=6)
+
+# (command, where it is, group, help): the help stands here so that listing the commands imports none of them.
+_COMMANDS: Final = (
+    ("history", "query.cli.item:history", _ONE_ITEM, "Show the changes of an item, newest first."),
+    ("get", "query.cli.item:get", _ONE_ITEM, "Show an item as it was at an instant, or as it is now."),
+    ("diff", "query.cli.item:diff", _ONE_ITEM, "Show what differs between two versions of an item."),
+    ("log", "query.cli.table:log", _A_TABLE, "Show the changes of a whole table, newest first."),
+    ("as-of", "query.cli.table:as_of", _A_TABLE, "Show a whole table as it was at an instant."),
+    ("archive", "query.cli.ingest:archive", _OPERATE, "Archive recorded Lambda events of DynamoDB streams."),
+    ("follow", "query.cli.ingest:follow", _OPERATE, "Read a DynamoDB stream and archive it."),
+    ("baseline", "query.cli.ingest:baseline", _OPERATE, "Import the whole table, so that all its items are known."),
+    ("tables", "query.cli.configure:tables", _CONFIGURE, "List the tables of an archive."),
+)
+
+
+def _worth_showing(default: object) -> object:
+    """A default that is more than "not given"."""
+    return default if default and default is not True else None
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"ddbtrail {version('ddbtrail')}"
+    except PackageNotFoundError:
+        return "ddbtrail, run from a source tree that is not installed"
+
+
+def _told_by(place: str) -> str:
+    """What a command says of itself: its docstring, each paragraph on one line for the terminal to wrap."""
+    module, _, name = place.partition(":")
+    told = inspect.getdoc(getattr(import_module(module), name)) or ""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in told.split("\n\n"))
+
+
+def make_app(chosen: str = "") -> App:
+    """The command line. What `chosen` says of itself comes from its own docstring, all others are only listed."""
+    app = App(
+        name="ddbtrail",
+        help="What happened to an item of DynamoDB, and what was the table then? Answers from your own archive.",
+        version=_version,
+        default_parameter=Parameter(show_default=_worth_showing),
+        group_commands=_ABOUT,
+        group_parameters=_OPTIONS,
+        help_formatter="plain",
+        help_format="plaintext",
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+    for name, place, group, help_text in _COMMANDS:
+        app.command(place, name=name, group=group, help=_told_by(place) if name == chosen else help_text)
+    config = App(name="config", help="Show the configuration.", group=_CONFIGURE, group_commands=_CONFIGURE)
+    place = "query.cli.configure:show"
+    config.command(place, name="show", help=_told_by(place) if chosen == "config" else None)
+    app.command(config)
+    return app
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Runs one command; its exit code. Errors are told on stderr."""
+    app = make_app(tokens[0] if tokens else "")
+    return ended(lambda: app(list(tokens)), tokens)
+
+
+def main() -> NoReturn:
+    """The entry point of the command."""
+    sys.exit(run(sys.argv[1:]))

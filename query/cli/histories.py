@@ -1,0 +1,135 @@
+"""The items that a command names, and their changes read one item after the other, counted on the way."""
+
+import base64
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archiver.format.keytext import key_text as ordered_text
+from query.answer import Version
+from query.cli.exits import tell
+from query.errors import IdentityConflict, KeyMismatch, UsageError
+from query.instant import format_ms
+from query.key import SortCondition, TypedKey, parse_item_or_collection, parse_keys_file
+from query.render.redaction import Redaction
+from query.render.sheet import dump
+from query.render.story import key_text
+from query.render.text import counted, grouped
+
+if TYPE_CHECKING:
+    from query.item import Collection, Item
+    from query.table import Table
+
+Target = Any  # an Item, or the one Collection
+
+
+def targets(
+    table: "Table", key: Sequence[str], named: Sequence[str], keys: str | None, *, has_condition: bool
+) -> "list[Item | Collection]":
+    """The items, or the one collection, that were named. Raises KeyMismatch or UsageError."""
+    if keys is not None:
+        if key or named or has_condition:
+            raise UsageError("keys were given in two ways", hint="type --keys FILE alone, or one key")
+        return [_item(table, typed) for typed in parse_keys_file(table.key_schema, _lines(keys), table=table.name)]
+    schema = table.key_schema
+    typed = parse_item_or_collection(schema, key, named=named, table=table.name)
+    if schema is not None and len(typed) < len(schema.attributes):
+        return [table.collection(typed)]
+    if has_condition:
+        raise KeyMismatch("a sort key was given, and a condition on it", hint="leave one of them out")
+    return [_item(table, typed)]
+
+
+def meets(condition: SortCondition, key: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether the sort key of an item key lies within a condition."""
+    value, low = key[condition.name], condition.low
+    if condition.kind == "prefix":
+        return _octets(value).startswith(_octets(low))
+    assert condition.high is not None
+    return ordered_text(low) <= ordered_text(value) <= ordered_text(condition.high)
+
+
+class Histories:
+    """The versions of several items, newest first within each. Counts hold once it has been read to the end."""
+
+    def __init__(
+        self,
+        found: "Sequence[Item | Collection]",
+        condition: SortCondition | None,
+        selection: Mapping[str, Any],
+    ) -> None:
+        self._targets = found
+        self._condition = condition
+        self._selection = dict(selection)
+        self._first: Any = None
+        self.is_one_item = len(found) == 1 and hasattr(found[0], "item_key")
+        self.shown = self.total = 0
+        self.has_failed = False
+
+    def __iter__(self) -> Iterator[Version]:
+        for target in self._targets:
+            try:
+                versions = self._versions(target)
+            except IdentityConflict as error:
+                if len(self._targets) == 1:
+                    raise
+                tell(error)
+                self.has_failed = True
+                continue
+            self.shown += len(versions)
+            yield from versions
+
+    def _versions(self, target: Target) -> Sequence[Version]:
+        history = target.history(**self._selection)
+        self._first = history.first_change
+        if self._condition is None:
+            self.total += history.total
+            return history  # type: ignore[no-any-return]
+        everything = self._meeting(target.history())
+        self.total += len(everything)
+        chosen = self._meeting(target.history(**self._selection | {"limit": None}))
+        return chosen[: self._selection["limit"]]
+
+    def _meeting(self, versions: Sequence[Version]) -> list[Version]:
+        from orjson import loads
+
+        assert self._condition is not None
+        return [version for version in versions if meets(self._condition, loads(version.item_key))]
+
+    def named(self, redaction: Redaction) -> str:
+        """Which item or collection, or how many items."""
+        if len(self._targets) != 1:
+            return counted(len(self._targets), "item")
+        return key_text(dump(self._targets[0].key), redaction)
+
+    def summary(self) -> str:
+        """How much was shown, and for one item where its history begins."""
+        line = f"{grouped(self.shown)} of {counted(self.total, 'change')} shown."
+        if self._first is None or not self.is_one_item:
+            return line
+        began = format_ms(self._first.changed_at_ms).replace("T", " ")
+        meaning = ", so this is its creation" if self._first.op == "INSERT" else ", so it existed before"
+        return f"{line} First recorded change: {began} ({self._first.op}{meaning})."
+
+
+def _item(table: "Table", typed: TypedKey) -> "Item":
+    return table.item(named=(dump(typed),))
+
+
+def _lines(name: str) -> Iterator[str]:
+    if name == "-":
+        yield from sys.stdin
+        return
+    try:
+        with Path(name).open(encoding="utf-8") as file:
+            yield from file
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"could not read {name}", why=str(error), hint="type --keys with a file of JSON Lines"
+        ) from error
+
+
+def _octets(value: Mapping[str, str]) -> bytes:
+    ((tag, text),) = value.items()
+    return base64.b64decode(text) if tag == "B" else text.encode()

@@ -1,0 +1,179 @@
+"""One run of a reading command: settings resolved, clock read once, archive opened, answers and notes written.
+
+The clock and the environment are read here and nowhere below.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from query import config
+from query.cli.options import Options
+from query.cli.output import Target, choose_target
+from query.errors import UsageError
+from query.instant import Instant, Rev, echo_range, parse_period, parse_when
+from query.render.formats import json_document, text_of, write_parquet
+from query.render.records import plan_sheet
+from query.render.redaction import Redaction
+from query.render.sheet import Sheet, dump
+from query.render.text import counted, grouped, size_text, visible
+
+if TYPE_CHECKING:
+    from query.archive import Archive
+    from query.plan import ReadPlan
+    from query.table import Table
+
+_CONFIGURED: Final = (
+    *("archive", "key_schema", "profile", "region", "endpoint_url", "cache_dir", "memory_limit", "threads"),
+    *("output", "tz", "color"),
+)
+OPERATIONS: Final = ("INSERT", "MODIFY", "REMOVE")
+
+
+class Invocation:
+    """What the commands share. `formats` are what this command takes for `-o` beside what every command takes."""
+
+    def __init__(self, options: Options, *, formats: Sequence[str] = (), is_paged: bool = False) -> None:
+        flags = {name: getattr(options, name) for name in _CONFIGURED}
+        if flags["output"] in formats:
+            flags["output"] = None
+        self.options = options
+        self.settings = config.load(flags, os.environ, cwd=Path.cwd(), home=Path.home())
+        self.now_ms = time.time_ns() // 1_000_000
+        self.target: Target = choose_target(options, self.settings, is_paged=is_paged and not options.no_pager)
+        if self.target.output == "ddb-json" and "ddb-json" not in formats:
+            raise UsageError("-o ddb-json is for items", why="get and as-of write it", hint="add -o json or -o jsonl")
+        if self.target.path is None and not sys.stdout.isatty() and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8", newline="")
+
+    # --- the archive ---
+
+    @cached_property
+    def archive(self) -> "Archive":
+        """The archive in use. Raises UsageError or UnreadableArchive."""
+        import query
+
+        url = config.require_archive(self.settings)
+        return query.open(url, settings=self.settings, now_ms=lambda: self.now_ms)
+
+    def redaction(self, table: "Table") -> Redaction:
+        """What is never shown of a table."""
+        return Redaction.of(self.settings.table(table.name).redact)
+
+    # --- time ---
+
+    def instant_ms(self, text: str, table: "Table") -> int:
+        """An end of a range. Raises UsageError."""
+        ends = None
+        if text.strip() in {"start", "end"}:
+            coverage = table.coverage()
+            if coverage.covered_since_ms is not None and coverage.newest_change_ms is not None:
+                ends = coverage.covered_since_ms, coverage.newest_change_ms
+        return parse_when(text, now_ms=self.now_ms, zone=self.settings.tz, coverage=ends).ms
+
+    def resolve_range(
+        self, since: str | None, until: str | None, during: str | None, table: "Table"
+    ) -> tuple[int | None, int | None]:
+        """The half-open range (epoch ms) that was asked for, echoed on stderr. Raises UsageError."""
+        if during is not None:
+            if since is not None or until is not None:
+                raise UsageError("a range was given twice", hint="type either --during, or --since and --until")
+            period = parse_period(during, now_ms=self.now_ms, zone=self.settings.tz)
+            self.note(period.echo)
+            return period.since_ms, period.until_ms
+        since_ms = None if since is None else self.instant_ms(since, table)
+        until_ms = None if until is None else self.instant_ms(until, table)
+        if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+            raise UsageError(
+                "the range is empty", why=echo_range(since_ms, until_ms, ""), hint="--since must be before --until"
+            )
+        if since is not None or until is not None:
+            self.note(echo_range(since_ms, until_ms, "", zone=self.settings.tz))
+        return since_ms, until_ms
+
+    # --- what is said ---
+
+    def note(self, text: str) -> None:
+        """Says something about the answer on stderr, unless `-q`."""
+        if not self.options.quiet:
+            for line in text.splitlines():
+                print(visible(line), file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        self.note(f"warning: {text}")
+
+    def note_plan(self, plan: "ReadPlan") -> None:
+        """Says what an answer cost."""
+        if plan.files:
+            self.note(f"read {_extent(plan)}")
+
+    # --- what is written ---
+
+    def write(self, sheet: Sheet, human: Callable[[], Iterable[str]] | None = None) -> None:
+        """Writes a sheet, its columns picked with `-c`; `human` is another form of it for people, where it has one."""
+        picked = sheet.pick(self.picked_columns)
+        target = self.target
+        if target.output == "parquet":
+            with target.new_file() as path:
+                write_parquet(picked, path)
+        elif target.output == "table" and human is not None and not self.picked_columns:
+            target.write(human())
+        else:
+            target.write(text_of(picked, target.output, target.look, is_terminal=target.is_terminal))
+
+    def write_document(self, content: dict[str, object]) -> None:
+        """Writes one answer as a JSON document, on one line for jsonl."""
+        text = json_document(content) if self.target.output == "json" else dump(content) + "\n"
+        lines = text.splitlines(keepends=True)
+        if self.target.is_terminal:
+            lines = [f"{visible(line.rstrip())}\n" for line in lines]
+        self.target.write(lines)
+
+    def explain(self, plan: "ReadPlan") -> int:
+        """Writes a plan instead of an answer; always 0."""
+        if self.target.output in {"json", "jsonl"}:
+            self.write_document(plan.as_dict())
+            return 0
+        self.write(plan_sheet(plan.files))
+        self.note(plan.question)
+        for step in plan.steps:
+            self.note(f"  then {step}" if step is not plan.steps[0] else f"  {step}")
+        self.note(_extent(plan))
+        return 0
+
+    @property
+    def picked_columns(self) -> tuple[str, ...]:
+        text = self.options.columns
+        return () if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def parse_operations(text: str | None) -> tuple[str, ...] | None:
+    """`insert,modify` as DynamoDB writes them. Raises UsageError."""
+    if text is None:
+        return None
+    names = tuple(name.strip().upper() for name in text.split(","))
+    unknown = [name for name in names if name not in OPERATIONS]
+    if unknown:
+        what = f"{unknown[0].lower()!r} is not an operation"
+        raise UsageError(what, why="they are insert, modify and remove", hint="type for example --op insert,remove")
+    return names
+
+
+def check_limit(limit: int | None) -> int | None:
+    """Raises UsageError for a number that is no limit."""
+    if limit is not None and limit < 1:
+        raise UsageError(f"-n {limit} shows nothing", hint="type -n 1 or more, or leave it out")
+    return limit
+
+
+def _extent(plan: "ReadPlan") -> str:
+    return f"{grouped(len(plan.files))} of {counted(plan.total_files, 'file')}, {size_text(plan.size_bytes)}"
+
+
+def at_text(at: Instant | Rev) -> str:
+    """A moment as it is echoed."""
+    return at.spelled if isinstance(at, Instant) else at.text

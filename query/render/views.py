@@ -1,0 +1,136 @@
+"""Views: what the reader found, paired with what is made of it when it is shown. Nothing here asks the archive.
+
+Invariant: every image, key and value that leaves a view has passed its redaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import orjson
+
+from archiver.format.values import plain, plain_attributes
+from query.answer import Change, State, Version
+from query.diff import AttributeChange, changed_attributes, changes
+from query.instant import Instant, Rev, format_ms
+from query.render.redaction import Redaction
+from query.render.sheet import Json
+
+NOTHING_REDACTED: Final = Redaction()
+
+
+@dataclass(frozen=True)
+class ChangeView:
+    """A change as it is shown."""
+
+    change: Change
+    redaction: Redaction = NOTHING_REDACTED
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the stream carried the images that tell what changed."""
+        change = self.change
+        has_old = change.old_image is not None or change.op == "INSERT"
+        return has_old and (change.new_image is not None or change.op == "REMOVE")
+
+    @cached_property
+    def changes(self) -> tuple[AttributeChange, ...] | None:
+        """What differs, None where an image is missing."""
+        if not self.is_comparable:
+            return None
+        found = changes(self.change.old_image, self.change.new_image)
+        return tuple(self.redaction.change(one) for one in found)
+
+    @cached_property
+    def changed_attributes(self) -> tuple[str, ...] | None:
+        """The names of the top-level attributes that differ, None where an image is missing."""
+        return changed_attributes(self.change.old_image, self.change.new_image) if self.is_comparable else None
+
+
+@dataclass(frozen=True, slots=True)
+class StateView:
+    """An item's state as it is shown."""
+
+    state: State
+    redaction: Redaction = NOTHING_REDACTED
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerView:
+    """The answer of `get`: one item's state, the version it belongs to, and why. `at` is what was asked, resolved."""
+
+    table_name: str
+    state: State
+    at: Instant | Rev
+    explanation: str
+    version: Version | None = None
+    redaction: Redaction = NOTHING_REDACTED
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictView:
+    """A change that segments contradict each other about (`query.state.Conflict`), as it is shown."""
+
+    conflict: Any
+    redaction: Redaction = NOTHING_REDACTED
+
+
+def key_cell(item_key: str, redaction: Redaction) -> Json:
+    """An item key: plain values in JSON, canonical DynamoDB JSON as text."""
+    masked = redaction.image(item_key)
+    assert masked is not None
+    return Json(plain_attributes(orjson.loads(masked)), masked)
+
+
+def item_cell(image: str | None, redaction: Redaction) -> Json | None:
+    """The plain twin of an image."""
+    masked = redaction.image(image)
+    return None if masked is None else Json(plain_attributes(orjson.loads(masked)))
+
+
+def image_cell(image: str | None, redaction: Redaction) -> Json | None:
+    """An image as DynamoDB JSON."""
+    masked = redaction.image(image)
+    return None if masked is None else Json(orjson.Fragment(masked), masked)
+
+
+def event_cell(event: str, redaction: Redaction) -> Json:
+    """What else was delivered; it may repeat the key as it was spelled."""
+    if redaction.paths:
+        found = orjson.loads(event)
+        found.get("dynamodb", {}).pop("Keys", None)
+        return Json(found)
+    return Json(orjson.Fragment(event), event)
+
+
+def changes_cell(view: ChangeView) -> Json | None:
+    """`[{"path", "old", "new"}]` with plain values, None where an image is missing."""
+    return None if view.changes is None else Json([plain_change(change) for change in view.changes])
+
+
+def plain_change(change: AttributeChange) -> dict[str, Any]:
+    """One changed attribute with plain values; a side that holds none is left out, since null is a value."""
+    sides = {"old": change.old_value, "new": change.new_value}
+    return {"path": change.path} | {side: plain(value) for side, value in sides.items() if value is not None}
+
+
+def difference_document(
+    table_name: str, difference: Any, changes: Sequence[AttributeChange], redaction: Redaction
+) -> dict[str, Any]:
+    """A difference (`query.item.Diff`) as one JSON document."""
+    return {
+        "table_name": table_name,
+        "item_key": key_cell(difference.item_key, redaction).shown,
+        "from": _end(difference.older),
+        "to": _end(difference.newer),
+        "changes": [plain_change(change) for change in changes],
+    }
+
+
+def _end(version: Version | None) -> dict[str, Any] | None:
+    """Which version stands at an end of a difference, None for the time before the first recorded change."""
+    if version is None or version.change is None:
+        return None
+    change = version.change
+    return {"change_id": change.change_id, "op": change.op, "changed_at": format_ms(change.changed_at_ms)}

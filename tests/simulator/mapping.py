@@ -1,0 +1,269 @@
+"""The Lambda event source mapping of one stream: polling, batches, lanes, retries, duplicates, expiry.
+
+Rules are quoted from the Lambda Developer Guide where they act: *Using AWS Lambda with Amazon DynamoDB* [ddb], *Lambda
+parameters for Amazon DynamoDB event source mappings* [params], *Retain discarded records for a DynamoDB event source in
+Lambda* [retain], *How Lambda processes records from stream and queue-based event sources* [how], *Best practices using
+DynamoDB Streams with Lambda* [best].
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from tests.simulator.clock import Clock
+from tests.simulator.scenario import RETENTION_MS, Scenario, draw_batch_size, draw_lanes
+from tests.simulator.stream import Emitted, Shard, Stream
+
+POLL_MS = 250  # "Lambda polls shards in your DynamoDB stream for records at a base rate of 4 times per second." [ddb]
+FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS = 1_000, 4 * 3_600_000  # the real ones are not documented
+ENVELOPE_BYTES = len('{"Records":[]}')
+
+
+@dataclass(slots=True)
+class Batch:
+    records: list[Emitted]
+    failures: int = 0
+    invocations: int = 0
+
+
+class Lane:
+    """One of the concurrent batches of a shard ("in-order processing at the item level" with several [ddb])."""
+
+    __slots__ = ("batches", "due_ms", "queue", "queued_bytes", "reader")
+
+    def __init__(self, reader: Reader):
+        self.reader = reader
+        self.queue: deque[Emitted] = deque()
+        self.queued_bytes = 0
+        self.batches: deque[Batch] = deque()  # under way or to be tried again, in order
+        self.due_ms = 0  # with batches: the next attempt; else: the end of the window
+
+
+class Reader:
+    """Where the mapping is in one shard."""
+
+    def __init__(self, shard: Shard, parent: Reader | None):
+        self.shard, self.parent = shard, parent
+        self.position = 0  # index of the next record to read
+        self.outstanding = 0  # read and not finished with
+        self.starts: list[int] = [0]  # where batches began: the checkpoints a restart may fall back to
+        self.lanes: list[Lane] = []
+
+    def is_finished(self) -> bool:
+        return self.shard.is_closed and self.position == len(self.shard.records) and not self.outstanding
+
+    def is_open(self) -> bool:
+        """A child is read when its parent is finished: "must process the parent shard before the child" [ddb]."""
+        return self.parent is None or self.parent.is_finished()
+
+
+# Given the records of one batch: did the function succeed, and if not, was the failure one that we injected?
+Invoke = Callable[[list[Emitted]], tuple[bool, bool]]
+# Given what ended ("RetryAttemptsExhausted", "RecordAgeExceeded"), the batch and the shard id.
+Send = Callable[[str, Batch, str, str], None]
+
+
+class Mapping:
+    """Starts at TRIM_HORIZON. `disabled_until_ms`: reads and invokes nothing before ("keeps the checkpoint and resumes")."""
+
+    def __init__(self, rng: Random, clock: Clock, stream: Stream, scenario: Scenario, invoke: Invoke, send: Send):
+        self.stream = stream
+        self.disabled_until_ms = 0
+        self.happened: Counter[str] = Counter()
+        self.handler_failed = False  # the function failed of its own accord at least once
+        self._rng, self._clock, self._scenario = rng, clock, scenario
+        self._invoke, self._send = invoke, send
+        self._batch_size, self._lane_count = scenario.batch_size, scenario.lanes
+        self._readers: dict[str, Reader] = {}
+        self._active: list[Lane] = []
+        self._echoes: list[tuple[int, list[Emitted]]] = []  # spontaneous duplicates: when, and what
+        self._recent: list[Emitted] = []
+        self._pulled = -1  # how many records the stream had at the last pull; -1: look again, a reader has moved
+
+    def pull(self) -> None:
+        """Read what the shards hold and put each record into the lane of its item."""
+        if self._pulled == self.stream.count:
+            return
+        self._pulled = self.stream.count
+        for shard in self.stream.shards:
+            reader = self._readers.get(shard.shard_id) or self._add_reader(shard)
+            if reader.position == len(shard.records) or not reader.is_open():
+                continue
+            opens_ms = max(self._clock.now_ms, self.disabled_until_ms) + self._scenario.window_ms
+            for emitted in shard.records[reader.position :]:
+                lane = reader.lanes[emitted.lane_hash % len(reader.lanes)]
+                if not lane.queue and not lane.batches:
+                    lane.due_ms = opens_ms + int(self._rng.random() * POLL_MS)
+                    self._active.append(lane)
+                lane.queue.append(emitted)
+                lane.queued_bytes += len(emitted.text) + 1
+                reader.outstanding += 1
+            reader.position = len(shard.records)
+
+    def next_due_ms(self) -> int | None:
+        """True time of the next thing to do; None if there is nothing."""
+        due = [self._due_ms(lane) for lane in self._active] + [at for at, _ in self._echoes]
+        return max(min(due), self.disabled_until_ms) if due else None
+
+    def poll(self) -> None:
+        """Do all that is due now, lanes in any order."""
+        now = self._clock.now_ms
+        if now < self.disabled_until_ms:
+            return
+        due = [lane for lane in self._active if self._due_ms(lane) <= now]
+        self._rng.shuffle(due)
+        if due:
+            self._pulled = -1
+        for lane in due:
+            if lane.batches or lane.queue:  # a restart may have emptied it
+                self._serve(lane)
+        self._active = [lane for lane in self._active if lane.batches or lane.queue]
+        echoes, self._echoes = self._echoes, []
+        for at, records in echoes:
+            if at > now:
+                self._echoes.append((at, records))
+            else:
+                self._invoke(records)  # a failure loses nothing: these were acknowledged
+        self.pull()
+
+    def _add_reader(self, shard: Shard) -> Reader:
+        parent = self._readers[shard.parent.shard_id] if shard.parent else None
+        reader = self._readers[shard.shard_id] = Reader(shard, parent)
+        reader.lanes = [Lane(reader) for _ in range(self._lane_count)]
+        return reader
+
+    def _due_ms(self, lane: Lane) -> int:
+        """A batch closes when "the batching window ends, the batch size is met, or the payload reaches 6 MB" [how]."""
+        is_full = len(lane.queue) >= self._batch_size or lane.queued_bytes >= self._scenario.payload_limit_bytes
+        return lane.due_ms if lane.batches or not is_full else self._clock.now_ms
+
+    def _serve(self, lane: Lane) -> None:
+        if not lane.batches:
+            lane.batches.append(self._next_batch(lane))
+        batch = lane.batches[0]
+        self._give_up_old(lane, batch)
+        if not batch.records:
+            self._close(lane)
+            return
+        if self._scenario.throttle_rate and self._rng.random() < self._scenario.throttle_rate:
+            self.happened["throttle"] += 1
+            lane.due_ms = self._clock.now_ms + FIRST_BACKOFF_MS  # throttles and service errors use up no retry [params]
+            return
+        batch.invocations += 1
+        succeeded, was_injected = self._invoke(batch.records)
+        if not succeeded:
+            self.handler_failed = self.handler_failed or not was_injected
+            self._fail(lane, batch)
+            return
+        for emitted in batch.records:
+            emitted.is_acknowledged = True
+        self._finish(lane, batch)
+        self._maybe_echo(batch.records)
+        if self._scenario.restart_rate and self._rng.random() < self._scenario.restart_rate:
+            self._restart(lane.reader)
+
+    def _next_batch(self, lane: Lane) -> Batch:
+        records: list[Emitted] = []
+        size_bytes = ENVELOPE_BYTES
+        while lane.queue and len(records) < self._batch_size:
+            size_bytes += len(lane.queue[0].text) + 1
+            if records and size_bytes > self._scenario.payload_limit_bytes:
+                self.happened["payload limit"] += 1
+                break
+            records.append(lane.queue.popleft())
+            lane.queued_bytes -= len(records[-1].text) + 1
+        lane.reader.starts.append(records[0].index)
+        return Batch(records)
+
+    def _give_up_old(self, lane: Lane, batch: Batch) -> None:
+        """Drop what is too old, before it is tried (again).
+
+        "Lambda discards records that are older" than MaximumRecordAgeInSeconds, and sends them to the on-failure
+        destination [params]. Records that reach 24 hours at the source are gone and are sent nowhere
+        (*Change data capture for DynamoDB Streams*: "susceptible to trimming at any moment").
+        """
+        now, oldest = self._clock.now_ms, self._scenario.max_age_ms
+        expired = [e for e in batch.records if now - e.at_ms > RETENTION_MS]
+        aged = [e for e in batch.records if e not in expired and 0 <= oldest < now - e.at_ms]
+        self.happened["expiry"] += len(expired)
+        for emitted in expired:
+            if not emitted.is_acknowledged:
+                emitted.fate = "starved" if self.handler_failed else "expired"
+        if aged:
+            self._discard("RecordAgeExceeded", Batch(aged, batch.failures, batch.invocations), lane)
+        if expired or aged:
+            batch.records = [e for e in batch.records if e not in expired and e not in aged]
+            lane.reader.outstanding -= len(expired) + len(aged)
+
+    def _fail(self, lane: Lane, batch: Batch) -> None:
+        """"If the function returns an error, Lambda retries the batch until processing succeeds or the data expires." [ddb]"""
+        lane.due_ms = self._clock.now_ms + min(FIRST_BACKOFF_MS << min(batch.failures, 20), LONGEST_BACKOFF_MS)
+        if self._scenario.is_bisecting and len(batch.records) > 1:
+            # BisectBatchOnFunctionError: "Splitting a batch does not count towards the retry quota." [params]
+            self.happened["bisect"] += 1
+            middle = len(batch.records) // 2
+            halves = [Batch(batch.records[:middle], batch.failures), Batch(batch.records[middle:], batch.failures)]
+            lane.batches.popleft()
+            lane.batches.extendleft(reversed(halves))
+            return
+        self.happened["retry"] += 1
+        batch.failures += 1
+        if 0 <= self._scenario.max_retries < batch.failures:
+            self._discard("RetryAttemptsExhausted", batch, lane)
+            self._finish(lane, batch)
+
+    def _discard(self, condition: str, batch: Batch, lane: Lane) -> None:
+        """"If the error handling measures fail, Lambda discards the records and continues processing" [how]."""
+        self.happened[condition] += 1
+        for emitted in batch.records:
+            if not emitted.is_acknowledged:
+                emitted.fate = "destination" if self._scenario.has_destination else "discarded"
+        if self._scenario.has_destination:
+            self._send(condition, batch, lane.reader.shard.shard_id, self.stream.arn)
+
+    def _finish(self, lane: Lane, batch: Batch) -> None:
+        lane.reader.outstanding -= len(batch.records)
+        self._close(lane)
+
+    def _close(self, lane: Lane) -> None:
+        """"The next window begins as soon as the previous function invocation completes." [params]"""
+        lane.batches.popleft()
+        lane.due_ms = self._clock.now_ms + (0 if lane.batches else self._scenario.window_ms)
+
+    def _maybe_echo(self, records: list[Emitted]) -> None:
+        """"at least once"; "duplicates can occur", redelivered out of order and cut differently [best]."""
+        self._recent = [*self._recent[-40:], *records[-40:]]
+        if not self._scenario.duplicate_rate or self._rng.random() >= self._scenario.duplicate_rate:
+            return
+        self.happened["duplicate delivery"] += 1
+        kind = self._rng.choice(["batch", "part", "one", "mixed"])
+        if kind == "part":
+            begin = self._rng.randrange(len(records))
+            records = records[begin : self._rng.randint(begin + 1, len(records))]
+        elif kind == "one":
+            records = [self._rng.choice(records)]
+        elif kind == "mixed":
+            records = self._recent[self._rng.randrange(len(self._recent)) :]
+        self._echoes.append((self._clock.now_ms + int(self._rng.random() * 600_000), list(records)))
+
+    def _restart(self, reader: Reader) -> None:
+        """A poller is replaced and reads on from an older checkpoint, with another batch size and other lanes.
+
+        Nothing documents when; a mapping that is updated, scaled or moved does it. Batches under way are forgotten.
+        """
+        self.happened["restart"] += 1
+        self._batch_size, self._lane_count = draw_batch_size(self._rng), draw_lanes(self._rng)
+        unfinished = [e.index for lane in reader.lanes for batch in lane.batches for e in batch.records]
+        unfinished += [e.index for lane in reader.lanes for e in lane.queue]
+        checkpoint = min(unfinished, default=reader.position)
+        for lane in reader.lanes:
+            lane.batches.clear()
+            lane.queue.clear()
+        reader.lanes = [Lane(reader) for _ in range(self._lane_count)]
+        reader.outstanding = 0
+        reader.starts = [start for start in reader.starts if start <= checkpoint]
+        reader.position = self._rng.choice(reader.starts[-8:])
+        self.happened["restart from an older checkpoint"] += reader.position < checkpoint
