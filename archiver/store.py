@@ -114,8 +114,9 @@ def _link_new(path: Path, content: bytes) -> bool:
     the link
     leaves a partial file that no reader lists.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     partial = path.parent / f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}"
+    is_new = True
     try:
         with partial.open("xb") as file:
             file.write(content)
@@ -124,14 +125,24 @@ def _link_new(path: Path, content: bytes) -> bool:
         try:
             os.link(partial, path)
         except FileExistsError:
-            return False
+            is_new = False
         finally:
             partial.unlink()
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+    # Also when the name was taken: whoever took it may have been stopped before this line.
     _sync_folder(path.parent)
-    return True
+    return is_new
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder and its parents, each one's entry on disk before anything is put inside."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import orjson
-
 from archiver.format.description import StreamDescription
 from archiver.format.layout import StreamSource, stream_name
-from archiver.format.record import item_key_text
+from archiver.format.record import change_record
 
 _KEY_ORDER: Final = ("HASH", "RANGE")
 
@@ -45,7 +43,7 @@ class Streams:
     def key_names(self, source: StreamSource, record: Mapping[str, Any]) -> tuple[str, ...] | None:
         """The key attributes of a stream in schema order, None if not known. Learns from one delivered record."""
         if source not in self._known:
-            key_types = _key_types(record)
+            key_types = _key_types(source, record)
             if key_types is None:
                 return None
             description = self._learn(source, record, key_types)
@@ -115,15 +113,16 @@ def _table_key(table: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(schema[role] for role in _KEY_ORDER if role in schema) or None
 
 
-def _key_types(record: Mapping[str, Any]) -> dict[str, str] | None:
-    """Type by key attribute of a delivered record; None if its key is none."""
-    stream = record.get("dynamodb")
-    keys = stream.get("Keys") if isinstance(stream, dict) else None
+def _key_types(source: StreamSource, record: Mapping[str, Any]) -> dict[str, str] | None:
+    """Type by key attribute of a delivered record; None if the record is one that will be quarantined.
+
+    A description stays for ever, so it is learnt from records only that are understood in full.
+    """
     try:
-        orjson.loads(item_key_text(keys))  # type: ignore[arg-type]
-    except (ValueError, TypeError):
+        change_record(record, source, None)
+    except (ValueError, TypeError, RecursionError):
         return None
-    return {name: next(iter(value)) for name, value in keys.items()}  # type: ignore[union-attr]
+    return {name: next(iter(value)) for name, value in record["dynamodb"]["Keys"].items()}
 
 
 def parse_key_schema(text: str) -> dict[str, tuple[str, ...]]:

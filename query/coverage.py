@@ -27,7 +27,7 @@ class LabelSpan:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch covered by one stream label, both ends included; `until_ms` None: still going on. Epoch ms."""
+    """A stretch covered by one stream label, from `since_ms` until before `until_ms`; None: still going on. Epoch ms."""
 
     stream_label: str
     since_ms: int
@@ -68,7 +68,7 @@ class Coverage:
         """The stream label that covers an instant; None before coverage and in a gap."""
         for stretch in reversed(self.stretches):
             if stretch.since_ms <= at_ms:
-                return stretch.stream_label if stretch.until_ms is None or at_ms <= stretch.until_ms else None
+                return stretch.stream_label if stretch.until_ms is None or at_ms < stretch.until_ms else None
         return None
 
     def is_before(self, at_ms: int) -> bool:

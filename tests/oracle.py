@@ -182,9 +182,9 @@ class Oracle:
         return self._history.get(key, [])
 
     def covering(self, t_ms: int) -> str | None:
-        """The greatest label begun by then, if it has no end or `t_ms` is not beyond it."""
+        """The greatest label begun by then, if it has no end or `t_ms` is before it."""
         begun = [label for label in self._labels if self._start[label] <= t_ms]
-        if begun and (begun[-1] == self._labels[-1] or t_ms <= self._end[begun[-1]]):
+        if begun and (begun[-1] == self._labels[-1] or t_ms < self._end[begun[-1]]):
             return begun[-1]
         return None
 

@@ -1,11 +1,12 @@
 """The two descriptions of evidence that are JSON: what is known of a stream, and what a baseline consists of.
 
-Laws: `parse(compose(x)) == x`; a parser refuses (ValueError) another format version, missing and unknown members.
+Laws: `parse(compose(x)) == x`; a parser accepts only what its composer makes, byte for byte, and refuses (ValueError)
+everything else: another format version, missing and unknown members, wrong types, another spelling.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -46,13 +47,16 @@ class StreamDescription:
         )
 
     @classmethod
-    def parse(cls, content: bytes) -> Self:
+    def parse(cls, content: bytes) -> "StreamDescription":
         members = _members(content, _STREAM_MEMBERS, "a stream description")
-        return cls(
-            stream_arn=members["stream_arn"],
-            key_schema=_parse_key_schema(members["key_schema"]),
-            table_id=members["table_id"],
-            view_type=members["view_type"],
+        return _exact(
+            cls(
+                stream_arn=_text(members["stream_arn"]),
+                key_schema=_parse_key_schema(members["key_schema"]),
+                table_id=_text_or_none(members["table_id"]),
+                view_type=_text_or_none(members["view_type"]),
+            ),
+            content,
         )
 
 
@@ -104,24 +108,33 @@ class BaselineDescription:
         )
 
     @classmethod
-    def parse(cls, content: bytes) -> Self:
+    def parse(cls, content: bytes) -> "BaselineDescription":
         members = _members(content, _BASELINE_MEMBERS, "a baseline description")
-        parts = tuple(BaselinePart(**part) for part in members["parts"])
-        if not members["from_ms"] <= members["to_ms"]:
+        parts = tuple(_parse_part(part) for part in _list(members["parts"]))
+        from_ms, to_ms, items = _count(members["from_ms"]), _count(members["to_ms"]), _count(members["items"])
+        if not from_ms <= to_ms:
             raise ValueError("the interval of the baseline ends before it begins")
-        if sum(part.items for part in parts) != members["items"]:
+        if sum(part.items for part in parts) != items:
             raise ValueError("the parts of the baseline do not add up to its items")
-        return cls(
-            complete=members["complete"],
-            from_ms=members["from_ms"],
-            to_ms=members["to_ms"],
-            items=members["items"],
-            key_schema=_parse_key_schema(members["key_schema"]),
-            origin=members["origin"],
-            parts=parts,
-            stream_label=members["stream_label"],
-            table_id=members["table_id"],
+        if not isinstance(members["complete"], bool):
+            raise ValueError("complete is not true or false")
+        return _exact(
+            cls(
+                complete=members["complete"],
+                from_ms=from_ms,
+                to_ms=to_ms,
+                items=items,
+                key_schema=_parse_key_schema(members["key_schema"]),
+                origin=_text(members["origin"]),
+                parts=parts,
+                stream_label=_text_or_none(members["stream_label"]),
+                table_id=_text_or_none(members["table_id"]),
+            ),
+            content,
         )
+
+
+Described = TypeVar("Described", StreamDescription, BaselineDescription)
 
 
 def _members(content: bytes, expected: frozenset[str], what: str) -> Mapping[str, Any]:
@@ -138,7 +151,52 @@ def _key_schema_json(key_schema: KeySchema) -> list[dict[str, str]]:
 
 
 def _parse_key_schema(elements: Any) -> KeySchema:
-    key_schema = tuple((element["name"], element["type"]) for element in elements)
+    pairs = [_exact_members(element, {"name", "type"}) for element in _list(elements)]
+    key_schema = tuple((_text(pair["name"]), _text(pair["type"])) for pair in pairs)
     if len(key_schema) not in {1, 2} or any(kind not in {"S", "N", "B"} for _, kind in key_schema):
         raise ValueError("a key schema has one or two attributes of type S, N or B")
     return key_schema
+
+
+def _parse_part(part: Any) -> BaselinePart:
+    members = _exact_members(part, {"name", "bytes", "items", "sha256"})
+    return BaselinePart(
+        name=_text(members["name"]),
+        bytes=_count(members["bytes"]),
+        items=_count(members["items"]),
+        sha256=_text(members["sha256"]),
+    )
+
+
+def _exact(parsed: Described, content: bytes) -> Described:
+    if parsed.compose() != content:
+        raise ValueError("not in canonical form")
+    return parsed
+
+
+def _exact_members(value: Any, names: set[str]) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or set(value) != names:
+        raise ValueError(f"expected an object with {sorted(names)}")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list, not {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a string, not {value!r}")
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"expected a whole number, not {value!r}")
+    return value

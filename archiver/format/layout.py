@@ -78,6 +78,7 @@ class StreamSource:
             raise ValueError(f"{stream_arn!r} is not the ARN of a DynamoDB stream")
         found = match.groupdict()
         label = found.pop("stream_label")
+        label_time_ms(label)  # a label that is no time would be archived and could not be read
         return cls(Trail(**found), label)
 
 
@@ -142,7 +143,10 @@ def parse_stream_name(name: str) -> str:
 
 
 def label_time_ms(stream_label: str) -> int:
-    """The time written in a stream label (when the stream was enabled), epoch ms, cut to the second."""
+    """The time written in a stream label (when the stream was enabled), epoch ms, cut to the second.
+
+    Raises ValueError for a label that is no time.
+    """
     text = stream_label.removesuffix("Z").partition(".")[0]
     return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 

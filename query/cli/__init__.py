@@ -22,7 +22,7 @@ _ABOUT: Final = Group("About", sort_key=5)
 _OPTIONS: Final = Group("Options", sort_key=6)
 
 # (command, where it is, group, help): the help stands here so that listing the commands imports none of them.
-_COMMANDS: Final = (
+COMMANDS: Final = (
     ("history", "query.cli.item:history", _ONE_ITEM, "Show the changes of an item, newest first."),
     ("get", "query.cli.item:get", _ONE_ITEM, "Show an item as it was at an instant, or as it is now."),
     ("diff", "query.cli.item:diff", _ONE_ITEM, "Show what differs between two versions of an item."),
@@ -72,8 +72,9 @@ def make_app(chosen: str = "") -> App:
         print_error=False,
         suppress_keyboard_interrupt=False,
     )
-    for name, place, group, help_text in _COMMANDS:
-        app.command(place, name=name, group=group, help=_told_by(place) if name == chosen else help_text)
+    for position, (name, place, group, help_text) in enumerate(COMMANDS):
+        told = _told_by(place) if name == chosen else help_text
+        app.command(place, name=name, group=group, help=told, sort_key=position)
     config = App(name="config", help="Show the configuration.", group=_CONFIGURE, group_commands=_CONFIGURE)
     place = "query.cli.configure:show"
     config.command(place, name="show", help=_told_by(place) if chosen == "config" else None)

@@ -115,9 +115,10 @@ def _delimited(sheet: Sheet, delimiter: str) -> Iterator[str]:
 
 
 def _line(cells: Iterable[str], delimiter: str) -> str:
+    # The writer quotes what holds a character of its line end: a lone carriage return must not end a row either.
     line = io.StringIO()
-    csv.writer(line, delimiter=delimiter, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _harmless(text: str) -> str:

@@ -16,6 +16,8 @@ parsed AS (
         split_part(n_here, ' ', 4)::BIGINT AS n_ms,
         2000000000000000000 - split_part(n_mirror, ' ', 3)::BIGINT <> n_row AS is_n_tied,
         p_effective_ms,
+        -- A cut is made in order, a baseline in time: a change after the cut may be older than the baseline.
+        greatest(p_effective_ms, split_part(n, ' ', 4)::BIGINT) AS first_after_ms,
         was_in_former_table,
         is_floor_void,
         is_ceiling_void
@@ -31,7 +33,8 @@ joined AS (
             OR (coalesce(is_in_floor, false) AND getvariable('is_floor_of_former_table')) AS was_in_former_table,
         getvariable('has_floor') AND NOT getvariable('is_floor_of_former_table')
             AND NOT coalesce(is_floor_void, false)
-            AND (p_row IS NULL OR p_effective_ms < getvariable('floor_from_ms')) AS is_floor_p,
+            AND (p_row IS NULL OR p_effective_ms < getvariable('floor_from_ms'))
+            AND (first_after_ms IS NULL OR first_after_ms > getvariable('floor_to_ms')) AS is_floor_p,
         getvariable('has_ceiling') AND NOT coalesce(is_ceiling_void, false)
             AND (n_row IS NULL OR n_ms > getvariable('ceiling_to_ms')) AS is_ceiling_n
     FROM parsed

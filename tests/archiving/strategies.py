@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 # Machines are noisy, so no deadline; and no database, so that a run depends on nothing but the code.
-PROPERTY = settings(deadline=None, database=None, max_examples=150)
+PROPERTY = settings(deadline=None, database=None, max_examples=100)
 
 STREAM_ARN = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-01T00:00:00.000"
 

@@ -11,9 +11,7 @@ from tests.archiving.batches import record, understood
 
 TYPES = {"string": pa.string(), "timestamp_ms_utc": pa.timestamp("ms", tz="UTC")}
 SOURCE = StreamSource(Trail("111122223333", "eu-west-1", "orders"), "2026-01-01T00:00:00.000")
-DESIGN = (
-    "change_id op changed_at sequence_number stream_label item_key pk sk old_image new_image user_identity event"
-).split()
+DESIGN = ["change_id", "op", "changed_at", "sequence_number", "stream_label", "item_key", "pk", "sk", "old_image", "new_image", "user_identity", "event"]
 
 
 def a_segment() -> pa.BufferReader:

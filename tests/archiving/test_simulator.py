@@ -123,7 +123,7 @@ def test_what_the_application_writes_does_not_depend_on_the_handler():
 
 
 def test_without_duplicates_and_restarts_an_item_is_delivered_in_order():
-    """Lanes, retries, bisect and splits keep the order of each item: "in-order processing at the item level"."""
+    """Lanes, retries, bisect and splits keep the order of each item: in-order processing at the item level."""
     overrides = {
         "duplicate_rate": 0.0, "restart_rate": 0.0, "lost_response_rate": 0.0, "put_fault_rate": 0.3, "split_rate": 0.05,
         "is_bisecting": True, "max_retries": -1, "max_age_ms": -1, "outage_ms": 0, "anew_rate": 0.0, "reenable_rate": 0.0,

@@ -174,8 +174,10 @@ VALUES = st.recursive(
     st.fixed_dictionaries({"S": st.text("ab", max_size=2)})
     | st.fixed_dictionaries({"N": st.integers(-3, 3).map(str)})
     | st.just({"NULL": True}),
-    lambda inside: st.fixed_dictionaries({"L": st.lists(inside, max_size=4)})
-    | st.fixed_dictionaries({"M": st.dictionaries(st.sampled_from(["a", "b/c", "d~e", ""]), inside, max_size=3)}),
+    lambda inside: (
+        st.fixed_dictionaries({"L": st.lists(inside, max_size=4)})
+        | st.fixed_dictionaries({"M": st.dictionaries(st.sampled_from(["a", "b/c", "d~e", ""]), inside, max_size=3)})
+    ),
     max_leaves=6,
 )
 IMAGES = st.none() | st.dictionaries(st.sampled_from(["x", "y/z"]), VALUES, max_size=2).map(

@@ -10,7 +10,7 @@ _ANY_TIME = "2027-01-01T00:00:00Z"  # no reader may lean on it
 
 
 def failure_document(condition: str, batch: Batch, shard_id: str, arn: str, request_id: str) -> dict[str, Any]:
-    """"For S3, Lambda sends the entire invocation record": `payload` is the whole event as text, to be decoded twice
+    """An S3 destination gets the whole invocation record: `payload` is the event as text, to be decoded twice
     (Lambda Developer Guide, *Retain discarded records for a DynamoDB event source in Lambda*)."""
     parts = [emitted.record.get("dynamodb") or {} for emitted in batch.records]
     return {

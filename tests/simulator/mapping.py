@@ -30,7 +30,7 @@ class Batch:
 
 
 class Lane:
-    """One of the concurrent batches of a shard ("in-order processing at the item level" with several [ddb])."""
+    """One of the concurrent batches of a shard ("in-order processing at the item (partition and sort key) level" [ddb])."""
 
     __slots__ = ("batches", "due_ms", "queue", "queued_bytes", "reader")
 
@@ -56,7 +56,7 @@ class Reader:
         return self.shard.is_closed and self.position == len(self.shard.records) and not self.outstanding
 
     def is_open(self) -> bool:
-        """A child is read when its parent is finished: "must process the parent shard before the child" [ddb]."""
+        """A child is read when its parent is finished: parents before children (*Change data capture for DynamoDB Streams*)."""
         return self.parent is None or self.parent.is_finished()
 
 
@@ -67,7 +67,8 @@ Send = Callable[[str, Batch, str, str], None]
 
 
 class Mapping:
-    """Starts at TRIM_HORIZON. `disabled_until_ms`: reads and invokes nothing before ("keeps the checkpoint and resumes")."""
+    """Starts at TRIM_HORIZON. `disabled_until_ms`: reads and invokes nothing before; a disabled mapping
+    keeps its checkpoint and resumes."""
 
     def __init__(self, rng: Random, clock: Clock, stream: Stream, scenario: Scenario, invoke: Invoke, send: Send):
         self.stream = stream
@@ -136,7 +137,8 @@ class Mapping:
         return reader
 
     def _due_ms(self, lane: Lane) -> int:
-        """A batch closes when "the batching window ends, the batch size is met, or the payload reaches 6 MB" [how]."""
+        """Lambda invokes when "it has gathered a full batch, the batching window expires, or the batch reaches the payload
+        limit of 6 MB" [how]."""
         is_full = len(lane.queue) >= self._batch_size or lane.queued_bytes >= self._scenario.payload_limit_bytes
         return lane.due_ms if lane.batches or not is_full else self._clock.now_ms
 
@@ -181,8 +183,7 @@ class Mapping:
     def _give_up_old(self, lane: Lane, batch: Batch) -> None:
         """Drop what is too old, before it is tried (again).
 
-        "Lambda discards records that are older" than MaximumRecordAgeInSeconds, and sends them to the on-failure
-        destination [params]. Records that reach 24 hours at the source are gone and are sent nowhere
+        Lambda discards records older than MaximumRecordAgeInSeconds and tells the on-failure destination [params], [retain]. Records that reach 24 hours at the source are gone and are sent nowhere
         (*Change data capture for DynamoDB Streams*: "susceptible to trimming at any moment").
         """
         now, oldest = self._clock.now_ms, self._scenario.max_age_ms
@@ -199,10 +200,10 @@ class Mapping:
             lane.reader.outstanding -= len(expired) + len(aged)
 
     def _fail(self, lane: Lane, batch: Batch) -> None:
-        """"If the function returns an error, Lambda retries the batch until processing succeeds or the data expires." [ddb]"""
+        """"If your function returns an error, Lambda retries the batch until processing succeeds or the data expires." [ddb]"""
         lane.due_ms = self._clock.now_ms + min(FIRST_BACKOFF_MS << min(batch.failures, 20), LONGEST_BACKOFF_MS)
         if self._scenario.is_bisecting and len(batch.records) > 1:
-            # BisectBatchOnFunctionError: "Splitting a batch does not count towards the retry quota." [params]
+            # BisectBatchOnFunctionError: splitting a batch does not use up the retry quota [params].
             self.happened["bisect"] += 1
             middle = len(batch.records) // 2
             halves = [Batch(batch.records[:middle], batch.failures), Batch(batch.records[middle:], batch.failures)]
@@ -216,7 +217,7 @@ class Mapping:
             self._finish(lane, batch)
 
     def _discard(self, condition: str, batch: Batch, lane: Lane) -> None:
-        """"If the error handling measures fail, Lambda discards the records and continues processing" [how]."""
+        """"If the error-handling measures fail, Lambda discards the records" and goes on with the next [how]."""
         self.happened[condition] += 1
         for emitted in batch.records:
             if not emitted.is_acknowledged:
@@ -234,7 +235,7 @@ class Mapping:
         lane.due_ms = self._clock.now_ms + (0 if lane.batches else self._scenario.window_ms)
 
     def _maybe_echo(self, records: list[Emitted]) -> None:
-        """"at least once"; "duplicates can occur", redelivered out of order and cut differently [best]."""
+        """Delivery is at least once: duplicates occur, out of order and cut differently [ddb], [best]."""
         self._recent = [*self._recent[-40:], *records[-40:]]
         if not self._scenario.duplicate_rate or self._rng.random() >= self._scenario.duplicate_rate:
             return

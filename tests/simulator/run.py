@@ -137,7 +137,7 @@ class _Run:
             expected_records=self._writes,
             is_padded=scenario.is_padded,
         )
-        # "Create a second mapping for the new ARN ... and keep the old one until drained": the second comes late.
+        # A mapping is bound to one stream ARN: a new label needs a second one, which comes late, while the old one drains.
         mapping = Mapping(self._mapping_rng, self._clock, stream, scenario, self._invoke, self._send)
         if self._mappings:
             mapping.disabled_until_ms = self._clock.now_ms + int(self._mapping_rng.random() * HOUR_MS)

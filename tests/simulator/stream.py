@@ -16,8 +16,8 @@ from zlib import crc32
 import orjson
 
 HASH_SPACE = 2**32
-# "The combination of account, table name and stream label is unique" and a SequenceNumber has 21 to 40 digits
-# (DynamoDB Streams API Reference, *StreamRecord*: "Length Constraints: Minimum length of 21. Maximum length of 40").
+# SequenceNumber, "Length Constraints: Minimum length of 21. Maximum length of 40." (DynamoDB Streams API Reference,
+# *StreamRecord*).
 SHORTEST_SEQUENCE, LONGEST_SEQUENCE = 21, 40
 GAPS = {"unit": 1, "small": 1_000, "wide": 10**12}  # numbers are not contiguous (aws-sdk-java #1798)
 
@@ -98,7 +98,7 @@ class Stream:
         return emitted
 
     def split(self) -> None:
-        """Close a shard and go on in one or two children ("a shard ... can have a single child", never a merge)."""
+        """Close a shard and go on in one or two children (shards are split or rolled over, never merged)."""
         parent = self._rng.choice(self._open)
         parent.is_closed = True
         middle = (parent.low + parent.high) // 2

@@ -96,7 +96,7 @@ class Table:
             self.write(keys, image)
 
     def enable_stream(self) -> None:
-        """"After you enable a stream again, a new stream with a new ARN" (API *StreamSpecification*); its label is new."""
+        """A stream that is enabled again is a new stream with a new ARN and label (*Change data capture for DynamoDB Streams*)."""
         label = self._make_label()
         arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.name}/stream/{label}"
         self.stream = self._new_stream(label, arn)

@@ -1,7 +1,7 @@
 """Attribute values of every DynamoDB type, with the edges of each, and item keys.
 
 Limits: *Constraints in Amazon DynamoDB* (38 significant digits, 1E-130 to 9.99...E+125, 32 levels) and *DynamoDB item
-sizes and formats* ("Leading and trailing zeros are trimmed"). Binary is base64 text, as in a Lambda event.
+sizes and formats* (leading and trailing zeros are trimmed). Binary is base64 text, as in a Lambda event.
 """
 
 from random import Random
@@ -22,7 +22,7 @@ NUMBERS = [
 BINARIES = ["", "AA==", "/w==", "AAEqQQ==", "QSoBAA==", "U3Vubnk=", "3q2+7w=="]
 NAMES = ["status", "total", "a.b", "a[0]", "é", "e\u0301", "\uffff", "😀", "\ue000", "S", "N", "M", "size", "$x", " ", "x" * 64]
 
-_DEEPEST = 32  # "nested attributes up to 32 levels deep" (*Constraints in Amazon DynamoDB*)
+_DEEPEST = 32  # levels of nested attributes (*Constraints in Amazon DynamoDB*)
 
 
 def _nested(levels: int) -> dict[str, Any]:
