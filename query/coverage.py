@@ -17,17 +17,20 @@ NO_LATER_TABLE = "~"  # sorts after every stream label
 
 @dataclass(frozen=True, slots=True)
 class LabelSpan:
-    """The records of one stream label: earliest and latest `changed_at` (epoch ms), and how many rows tell of them."""
+    """The records of one stream label: earliest and latest `changed_at` (epoch ms), the greatest sequence number (40
+    digits), and the rows of the longest file that was read.
+    """
 
     stream_label: str
     first_ms: int
     last_ms: int
-    rows: int
+    last_sequence: str = ""
+    longest_file_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch covered by one stream label, from `since_ms` until before `until_ms`; None: still going on. Epoch ms."""
+    """A stretch covered by one label, from `since_ms` until before `until_ms`; None: still going on. Epoch ms."""
 
     stream_label: str
     since_ms: int

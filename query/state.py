@@ -6,14 +6,20 @@ Invariants: images are read late, for winning rows only; a change in conflict gi
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from archiver.format.layout import SEQUENCE_DIGITS
 from archiver.format.values import same_attributes
 from query.answer import Basis, Outcome, State
 from query.catalog import Baseline, Evidence
-from query.coverage import FIRST_TABLE, NO_LATER_TABLE, Coverage, coverage_of
+from query.coverage import FIRST_TABLE, NO_LATER_TABLE, Coverage, LabelSpan, coverage_of
 from query.engine import Question
 from query.plan import StatePlan
 from query.rows import Reader, label_spans
+
+_NUMBERED_DIGITS: Final = 27
+_NUMBERED_ROWS: Final = 1_000_000
+_NUMBERED_FILES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +79,12 @@ def reconstruct(
     reader.read_baseline(question, "floor", plan.floor)
     reader.read_baseline(question, "ceiling", plan.ceiling)
     descriptions = [baseline.description for baseline in evidence.baselines]
-    coverage = coverage_of(label_spans(question), evidence.streams, descriptions)
+    spans = label_spans(question)
+    coverage = coverage_of(spans, evidence.streams, descriptions)
     if item_keys is not None:
         _restrict(question, item_keys)
     _set_moment(question, coverage, plan, moment)
-    _find_facts(question, coverage, plan, moment)
+    _find_facts(question, spans, plan, moment)
     question.run("sides")
     conflicts = _conflicts(question, plan)
     question.run("p_rows")
@@ -148,18 +155,29 @@ def _end_ms(coverage: Coverage, label: str) -> int:
     return next(end.at_ms for end in coverage.ends if end.stream_label == label)
 
 
-def _find_facts(question: Question, coverage: Coverage, plan: StatePlan, moment: Moment) -> None:
-    newest_ms = coverage.newest_change_ms
-    is_newest = moment.cut is None and (newest_ms is None or newest_ms <= moment.at_ms)
-    if is_newest and not coverage.ends and plan.floor is None and plan.ceiling is None:
-        question.run("facts_newest")
-        return
-    question.run("facts")
+def _find_facts(question: Question, spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -> None:
+    if _fits_numbers(spans, plan, moment):
+        question.set("only_label", spans[0].stream_label)
+        question.run("facts_numbered")
+    else:
+        question.run("facts")
     if moment.cut is None:
         question.run("stepped_back")
         if question.rows("count_stepped_back")[0][0]:
             question.run("facts_stepped_back")
             question.run("facts_mended")
+
+
+def _fits_numbers(spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -> bool:
+    """Whether `facts_numbered` may be asked; its limits are its own."""
+    return (
+        moment.cut is None
+        and plan.ceiling is None
+        and len(spans) == 1
+        and spans[0].last_sequence < "1".rjust(SEQUENCE_DIGITS - _NUMBERED_DIGITS, "0").ljust(SEQUENCE_DIGITS, "0")
+        and spans[0].longest_file_rows < _NUMBERED_ROWS
+        and len(plan.segments) < _NUMBERED_FILES
+    )
 
 
 def _conflicts(question: Question, plan: StatePlan) -> tuple[Conflict, ...]:

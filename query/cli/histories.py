@@ -2,13 +2,17 @@
 
 import base64
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orjson import loads
+
 from archiver.format.keytext import key_text as ordered_text
-from query.answer import Version
+from query.answer import Change, Version
 from query.cli.exits import tell
+from query.diff import Step
 from query.errors import IdentityConflict, KeyMismatch, UsageError
 from query.instant import format_ms
 from query.key import SortCondition, TypedKey, parse_item_or_collection, parse_keys_file
@@ -16,6 +20,7 @@ from query.render.redaction import Redaction
 from query.render.sheet import dump
 from query.render.story import key_text
 from query.render.text import counted, grouped
+from query.render.views import ChangeView
 
 if TYPE_CHECKING:
     from query.item import Collection, Item
@@ -50,58 +55,72 @@ def meets(condition: SortCondition, key: Mapping[str, Mapping[str, str]]) -> boo
     return ordered_text(low) <= ordered_text(value) <= ordered_text(condition.high)
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What is shown of the changes found: sort keys, attributes (as paths), and how many at most."""
+
+    condition: SortCondition | None = None
+    paths: Sequence[Sequence[Step]] = ()
+    limit: int | None = None
+
+    def holds(self, view: ChangeView) -> bool:
+        """Whether a change is shown."""
+        return self.is_asked(view) and (not self.paths or view.is_about(self.paths))
+
+    def is_asked(self, view: ChangeView) -> bool:
+        """Whether a change is one of the items asked about."""
+        return self.condition is None or meets(self.condition, loads(view.change.item_key))
+
+
 class Histories:
-    """The versions of several items, newest first within each. Counts hold once it has been read to the end."""
+    """The changes of several items, in order within each. Counts hold once it has been read to the end."""
 
     def __init__(
         self,
         found: "Sequence[Item | Collection]",
-        condition: SortCondition | None,
+        filtered: Filter,
         selection: Mapping[str, Any],
+        redaction: Redaction,
     ) -> None:
         self._targets = found
-        self._condition = condition
-        self._selection = dict(selection)
-        self._first: Any = None
+        self._filter = filtered
+        self._selection = selection
+        self._redaction = redaction
+        self._first: Change | None = None
         self.is_one_item = len(found) == 1 and hasattr(found[0], "item_key")
         self.shown = self.total = 0
         self.has_failed = False
 
-    def __iter__(self) -> Iterator[Version]:
+    def __iter__(self) -> Iterator[ChangeView]:
         for target in self._targets:
             try:
-                versions = self._versions(target)
+                views = self._views(target)
             except IdentityConflict as error:
                 if len(self._targets) == 1:
                     raise
                 tell(error)
                 self.has_failed = True
                 continue
-            self.shown += len(versions)
-            yield from versions
+            self.shown += len(views)
+            yield from views
 
-    def _versions(self, target: Target) -> Sequence[Version]:
+    def _views(self, target: Target) -> list[ChangeView]:
+        """The changes of one target that are shown; counts those that might have been."""
         history = target.history(**self._selection)
         self._first = history.first_change
-        if self._condition is None:
-            self.total += history.total
-            return history  # type: ignore[no-any-return]
-        everything = self._meeting(target.history())
-        self.total += len(everything)
-        chosen = self._meeting(target.history(**self._selection | {"limit": None}))
-        return chosen[: self._selection["limit"]]
+        is_narrowed = self._filter.condition is not None
+        self.total += sum(map(self._filter.is_asked, self._seen(target.history()))) if is_narrowed else history.total
+        return [view for view in self._seen(history) if self._filter.holds(view)][: self._filter.limit]
 
-    def _meeting(self, versions: Sequence[Version]) -> list[Version]:
-        from orjson import loads
+    def _seen(self, versions: Iterable[Version]) -> Iterator[ChangeView]:
+        return (ChangeView(version.change, self._redaction) for version in versions if version.change is not None)
 
-        assert self._condition is not None
-        return [version for version in versions if meets(self._condition, loads(version.item_key))]
-
-    def named(self, redaction: Redaction) -> str:
+    @property
+    def named(self) -> str:
         """Which item or collection, or how many items."""
         if len(self._targets) != 1:
             return counted(len(self._targets), "item")
-        return key_text(dump(self._targets[0].key), redaction)
+        return key_text(dump(self._targets[0].key), self._redaction)
 
     def summary(self) -> str:
         """How much was shown, and for one item where its history begins."""

@@ -33,7 +33,10 @@ def history(
     /,
     *key: Key,
     named_key: NamedKey = (),
-    keys: Annotated[str | None, Parameter(help="File of keys in JSON Lines, or of our own output; - is stdin.")] = None,
+    keys: Annotated[
+        str | None,
+        Parameter(allow_leading_hyphen=True, help="File of keys in JSON Lines, or of our own output; - is stdin."),
+    ] = None,
     sk_prefix: Annotated[str | None, Parameter(help="Of a collection: sort keys that begin so.")] = None,
     sk_between: Annotated[
         tuple[str, str] | None, Parameter(negative=(), help="Of a collection: sort keys from A to B.")
@@ -54,17 +57,16 @@ def history(
     Each change has the operation, its time (UTC), who made it if the trail says, and what it changed. Without a sort
     key, the changes of the whole item collection. In a pipe, one JSON object a line.
     """
-    from query.cli.histories import Histories, targets
+    from query.cli.histories import Filter, Histories, targets
     from query.cli.invocation import Invocation, check_limit, parse_operations
     from query.cli.outcome import nothing_found
     from query.diff import parse_path
     from query.key import parse_sort_condition
     from query.render.records import change_sheet
     from query.render.story import Telling, heading, story
-    from query.render.views import ChangeView
 
     ops, most = parse_operations(op), check_limit(limit)
-    attributes = [path for path in attr if parse_path(path)] or None
+    paths = [parse_path(path) for path in attr]
     run = Invocation(options, is_paged=True)
     found = run.archive.table(table)
     condition = parse_sort_condition(found.key_schema, prefix=sk_prefix, between=sk_between, table=found.name)
@@ -74,20 +76,19 @@ def history(
     if explain:
         return run.explain(plan)
     redaction = run.redaction(found)
-    selection = {"since_ms": since_ms, "until_ms": until_ms, "ops": ops, "attributes": attributes}
-    read = Histories(asked, condition, {**selection, "limit": most, "reverse": reverse})
-    views = (ChangeView(version.change, redaction) for version in read if version.change is not None)
+    selection = {"since_ms": since_ms, "until_ms": until_ms, "ops": ops, "reverse": reverse}
+    read = Histories(asked, Filter(condition, paths, most), selection, redaction)
 
     def told() -> Iterator[str]:
-        shown = list(views)
+        shown = list(read)
         if shown:
             look = run.target.look
-            yield heading(found.name, read.named(redaction), look) + "\n"
+            yield heading(found.name, read.named, look) + "\n"
             yield from story(shown, Telling(look, with_patches=patch, names_items=not read.is_one_item))
 
-    run.write(change_sheet(views), told)
+    run.write(change_sheet(read), told)
     if read.shown == 0 and not read.has_failed:
-        raise nothing_found(run, found, read.named(redaction), read.total, since_ms, until_ms)
+        raise nothing_found(run, found, read.named, read.total, since_ms, until_ms)
     run.note(read.summary())
     run.note_plan(plan)
     return FAILED if read.has_failed else FOUND
@@ -123,7 +124,7 @@ def get(
     if explain:
         is_instant = isinstance(resolved, Instant)
         return run.explain(found.plan_as_of(resolved, found.moment(resolved)).read if is_instant else item.plan)
-    return show_answer(run, found, item, item.state(resolved), with_guess=best_effort)
+    return show_answer(run, found, item, item.state(resolved, best_effort=best_effort), with_guess=best_effort)
 
 
 def diff(

@@ -35,8 +35,6 @@ def show_answer(run: Invocation, table: "Table", item: "Item", answer: "ItemStat
         run.warn(f"this is a guess: {explanation}")
     view = AnswerView(table.name, answer.state, answer.at, explanation, answer.version, redaction)
     is_shown = answer.state.image is not None and (answer.state.outcome is Outcome.EXISTED or is_guess)
-    if not with_guess and answer.state.is_guess:
-        view = _without_guess(view)
     _write(run, view, is_shown=is_shown)
     run.note_plan(answer.plan)
     if is_shown:
@@ -113,12 +111,6 @@ def _item_lines(view: AnswerView) -> Iterator[str]:
     item = plain_attributes(orjson.loads(masked))
     for line in orjson.dumps(item, option=orjson.OPT_INDENT_2).decode().splitlines():
         yield visible(line) + "\n"
-
-
-def _without_guess(view: AnswerView) -> AnswerView:
-    from dataclasses import replace
-
-    return replace(view, state=replace(view.state, image=None))
 
 
 def _typed(key: Any) -> str:

@@ -1,6 +1,6 @@
 """The help of every command as it stands in `docs/cli.md`: `python -m query.cli.reference docs/cli.md` renews it there.
 
-A block belongs to a command by its first line, `$ ddbtrail history --help`; all other text of the page is left as it is.
+A block belongs to a command by its first line, `$ ddbtrail history --help`; other text of the page is left as it is.
 """
 
 import io

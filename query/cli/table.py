@@ -78,7 +78,7 @@ def log(
     )
     views = [ChangeView(change, redaction) for change in read]
     if paths:
-        views = [view for view in views if _is_about(view, paths)][:most]
+        views = [view for view in views if view.is_about(paths)][:most]
 
     def told() -> Iterator[str]:
         if views:
@@ -215,10 +215,3 @@ def _images(views: Iterable[Any]) -> Iterator[str]:
         cell = image_cell(view.state.image, view.redaction)
         if cell is not None:
             yield cell.text + "\n"
-
-
-def _is_about(view: Any, paths: list[Any]) -> bool:
-    """Whether a change touches one of some attributes; one that cannot tell what it changed may."""
-    from query.diff import touches
-
-    return view.changes is None or any(touches(change.steps, path) for change in view.changes for path in paths)

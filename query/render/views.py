@@ -12,7 +12,7 @@ import orjson
 
 from archiver.format.values import plain, plain_attributes
 from query.answer import Change, State, Version
-from query.diff import AttributeChange, changed_attributes, changes
+from query.diff import AttributeChange, Step, changed_attributes, changes, touches
 from query.instant import Instant, Rev, format_ms
 from query.render.redaction import Redaction
 from query.render.sheet import Json
@@ -46,6 +46,10 @@ class ChangeView:
     def changed_attributes(self) -> tuple[str, ...] | None:
         """The names of the top-level attributes that differ, None where an image is missing."""
         return changed_attributes(self.change.old_image, self.change.new_image) if self.is_comparable else None
+
+    def is_about(self, paths: Sequence[Sequence[Step]]) -> bool:
+        """Whether it touches one of some attributes; a change that cannot tell what it changed may."""
+        return self.changes is None or any(touches(change.steps, path) for change in self.changes for path in paths)
 
 
 @dataclass(frozen=True, slots=True)

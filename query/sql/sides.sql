@@ -7,7 +7,6 @@ parsed AS (
         item_key,
         split_part(p, ' ', 1) AS p_label,
         split_part(p, ' ', 3)::BIGINT - 1000000000000000000 AS p_row,
-        split_part(p, ' ', 4)::BIGINT AS p_ms,
         2000000000000000000 - split_part(p_mirror, ' ', 3)::BIGINT <> p_row AS is_p_tied,
         -- A change of a later table says nothing of this one: its end, in between, has no before.
         CASE WHEN split_part(n, ' ', 1) < getvariable('next_table_label') THEN n END AS n_here,
@@ -31,10 +30,10 @@ joined AS (
         coalesce(is_in_ceiling, false) AS is_in_ceiling,
         coalesce(was_in_former_table, false)
             OR (coalesce(is_in_floor, false) AND getvariable('is_floor_of_former_table')) AS was_in_former_table,
-        getvariable('has_floor') AND NOT getvariable('is_floor_of_former_table')
-            AND NOT coalesce(is_floor_void, false)
-            AND (p_row IS NULL OR p_effective_ms < getvariable('floor_from_ms'))
-            AND (first_after_ms IS NULL OR first_after_ms > getvariable('floor_to_ms')) AS is_floor_p,
+        getvariable('has_floor') AND NOT coalesce(is_floor_void, false)
+            AND (first_after_ms IS NULL OR first_after_ms > getvariable('floor_to_ms')) AS is_floor_past,
+        is_floor_past AND NOT getvariable('is_floor_of_former_table')
+            AND (p_row IS NULL OR p_effective_ms < getvariable('floor_from_ms')) AS is_floor_p,
         getvariable('has_ceiling') AND NOT coalesce(is_ceiling_void, false)
             AND (n_row IS NULL OR n_ms > getvariable('ceiling_to_ms')) AS is_ceiling_n
     FROM parsed
@@ -47,11 +46,10 @@ SELECT
     is_in_ceiling,
     p_row,
     n_row,
-    p_ms,
     p_effective_ms,
     p_row IS NOT NULL AND is_p_tied AS is_p_tied,
     n_row IS NOT NULL AND is_n_tied AS is_n_tied,
-    p_row IS NOT NULL OR was_in_former_table OR (is_in_floor AND NOT coalesce(is_floor_void, false)) AS was_before,
+    p_row IS NOT NULL OR was_in_former_table OR (is_in_floor AND is_floor_past) AS was_before,
     CASE WHEN is_floor_p THEN 'baseline' WHEN p_row IS NOT NULL THEN 'change' WHEN was_in_former_table THEN 'end' END
         AS p_kind,
     CASE p_kind

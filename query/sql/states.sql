@@ -5,6 +5,7 @@ WITH known AS (
     SELECT
         sides.*,
         change_id,
+        p_ms,
         CASE p_kind
             WHEN 'end' THEN true
             WHEN 'baseline' THEN true
