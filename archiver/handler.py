@@ -14,7 +14,7 @@ from archiver.store import open_store
 from archiver.stream import records_of_event
 from archiver.streams import Streams
 from archiver.tables import table_describer
-from archiver.telemetry import logger, metrics, report_batch, report_failure, traced
+from archiver.telemetry import logger, report_batch, report_cold_start, report_failure, traced
 from archiver.writer import Writer
 
 
@@ -34,17 +34,18 @@ def _writer(config_key: tuple[tuple[str, str], ...]) -> Writer:
 
 @logger.inject_lambda_context
 @traced
-@metrics.log_metrics(capture_cold_start_metric=True, raise_on_empty_metrics=False)
-def archive(event: dict[str, Any], _context: Any) -> dict[str, int]:
+def archive(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Archives one batch of a DynamoDB stream, all or nothing, and answers with counts.
 
     Raises NotAnEvent for what is no event, NotConfigured for a wrong environment, StoreUnavailable or StoreRefused when
     the archive does not take an object; Lambda then sends the batch again.
     """
-    records = records_of_event(event)
-    writer = _writer(tuple(sorted(item for item in os.environ.items() if item[0].startswith("DDBTRAIL_"))))
+    report_cold_start(context.function_name)
     now_ms = time.time_ns() // 1_000_000
+    records: list[Any] = []
     try:
+        records = records_of_event(event)
+        writer = _writer(tuple(sorted(item for item in os.environ.items() if item[0].startswith("DDBTRAIL_"))))
         report = writer.archive(records, now_ms=now_ms)
     except Exception as error:
         report_failure(error, received=len(records), tables=_tables(records))

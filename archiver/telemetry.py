@@ -6,10 +6,11 @@ Invariant: nothing here can fail a batch, and no content of a record is logged: 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from archiver.writer import BatchReport
 
@@ -17,7 +18,6 @@ SERVICE: Final = "ddbtrail-archiver"
 NAMESPACE: Final = "ddbtrail"
 
 logger: Final = Logger(service=SERVICE)
-metrics: Final = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 _MS_PER_S: Final = 1000
 _TRUE: Final = frozenset({"1", "true", "yes", "y", "t", "on"})
@@ -37,6 +37,16 @@ def traced(handler: Handler) -> Handler:
 
     # The answer stays out of the trace: what became of a batch is in its log line.
     return Tracer(service=SERVICE).capture_lambda_handler(handler, capture_response=False)
+
+
+@cache
+def report_cold_start(function_name: str) -> None:
+    """`ColdStart`, once per container: Powertools' own decorator would also warn of every batch without metrics of its
+    own, and count no start that ends in an error.
+    """
+    with single_metric(name="ColdStart", unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as metric:
+        metric.add_dimension(name="function_name", value=function_name)
+        metric.add_dimension(name="service", value=SERVICE)
 
 
 def report_batch(report: BatchReport, *, now_ms: int) -> None:
@@ -93,6 +103,7 @@ def _report_table(report: BatchReport, table: str, now_ms: int) -> None:
 
 def with_table(table: str, values: dict[str, tuple[MetricUnit, float]]) -> None:
     """Emits one EMF blob with the dimensions `service` and `table`."""
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     metrics.add_dimension(name="table", value=table)
     for name, (unit, value) in values.items():
         metrics.add_metric(name=name, unit=unit, value=value)

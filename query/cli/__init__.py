@@ -30,7 +30,12 @@ COMMANDS: Final = (
     ("as-of", "query.cli.table:as_of", _A_TABLE, "Show a whole table as it was at an instant."),
     ("archive", "query.cli.ingest:archive", _OPERATE, "Archive recorded Lambda events of DynamoDB streams."),
     ("follow", "query.cli.ingest:follow", _OPERATE, "Read a DynamoDB stream and archive it."),
-    ("baseline", "query.cli.ingest:baseline", _OPERATE, "Import the whole table, so that items which never change are known too."),
+    (
+        "baseline",
+        "query.cli.ingest:baseline",
+        _OPERATE,
+        "Import the whole table, so that items which never change are known too.",
+    ),
     ("tables", "query.cli.configure:tables", _CONFIGURE, "List the tables of an archive."),
 )
 

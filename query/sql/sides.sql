@@ -16,7 +16,7 @@ parsed AS (
         2000000000000000000 - split_part(n_mirror, ' ', 3)::BIGINT <> n_row AS is_n_tied,
         p_effective_ms,
         -- A cut is made in order, a baseline in time: a change after the cut may be older than the baseline.
-        greatest(p_effective_ms, split_part(n, ' ', 4)::BIGINT) AS first_after_ms,
+        CASE WHEN n IS NOT NULL THEN greatest(p_effective_ms, split_part(n, ' ', 4)::BIGINT) END AS first_after_ms,
         was_in_former_table,
         is_floor_void,
         is_ceiling_void

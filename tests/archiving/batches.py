@@ -12,7 +12,9 @@ CHANGED_AT_S = 1_795_392_000  # 2026-11-23T00:00:00Z
 DAY_S, HOUR_S = 86_400, 3_600
 
 
-def record(number: int, *, changed_at_s: float = CHANGED_AT_S, arn: str = STREAM_ARN, item: str = "a") -> dict[str, Any]:
+def record(
+    number: int, *, changed_at_s: float = CHANGED_AT_S, arn: str = STREAM_ARN, item: str = "a"
+) -> dict[str, Any]:
     """A MODIFY of one of the items of a table with a single key, as Lambda delivers it."""
     return {
         "eventID": f"{number:032x}",
@@ -96,7 +98,7 @@ BAD_RECORDS: dict[str, Callable[[], Any]] = {
     "lone surrogate in the region": lambda: _spoilt("awsRegion", value="\ud800"),
     "lone surrogate in an unknown field": lambda: _spoilt("new", value={"a": ["\ud800"]}),
     "depth 65": lambda: _spoilt(*_IMAGE, "odd", value=_deep(64)),
-    "depth 900": lambda: _spoilt(*_IMAGE, "odd", value=_deep(900)),
+    "depth 300": lambda: _spoilt(*_IMAGE, "odd", value=_deep(300)),
     "unknown field of depth 65": lambda: _spoilt("new", value=_deep(64)),
     "sequence number missing": lambda: _spoilt(*_SEQUENCE),
     "sequence number of 20 digits": lambda: _spoilt(*_SEQUENCE, value="1" * 20),

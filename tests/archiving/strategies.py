@@ -30,7 +30,10 @@ def numbers(draw: st.DrawFn) -> str:
     return f"{sign}{digits}{draw(st.sampled_from('eE'))}{exponent:+d}"
 
 
-all_numbers = st.sampled_from(["0", "-0", "0.0", "1", "1.10", "1E-130", "-9.9999999999999999999999999999999999999E+125"]) | numbers()
+all_numbers = (
+    st.sampled_from(["0", "-0", "0.0", "1", "1.10", "1E-130", "-9.9999999999999999999999999999999999999E+125"])
+    | numbers()
+)
 binaries = st.binary(max_size=8).map(lambda content: base64.b64encode(content).decode())
 
 _scalars = st.one_of(
@@ -92,8 +95,14 @@ def records(draw: st.DrawFn, *, is_ordinary: bool = False) -> dict[str, Any]:
     }
     if not is_ordinary:
         record["eventID"] = draw(st.just(record["eventID"]) | texts.filter(bool))
-        record |= draw(st.fixed_dictionaries({}, optional={"userIdentity": json_values, "😀": json_values, "\uffff": json_values}))
-        stream |= draw(st.fixed_dictionaries({}, optional={"new": json_values, "SizeBytes": json_values, "StreamViewType": json_values}))
+        record |= draw(
+            st.fixed_dictionaries({}, optional={"userIdentity": json_values, "😀": json_values, "\uffff": json_values})
+        )
+        stream |= draw(
+            st.fixed_dictionaries(
+                {}, optional={"new": json_values, "SizeBytes": json_values, "StreamViewType": json_values}
+            )
+        )
         for lost in draw(st.sets(st.sampled_from(["eventVersion", "awsRegion"]))):
             del record[lost]
         for lost in draw(st.sets(st.sampled_from(["SizeBytes", "StreamViewType"]))):

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parents[2]
-MODULES = sorted(path.relative_to(HOUSE).as_posix() for top in ("archiver", "query") for path in (HOUSE / top).rglob("*.py"))
+MODULES = sorted(
+    path.relative_to(HOUSE).as_posix() for top in ("archiver", "query") for path in (HOUSE / top).rglob("*.py")
+)
 ARCHIVER = [module for module in MODULES if module.startswith("archiver/")]
 FORMAT = [module for module in MODULES if module.startswith("archiver/format/")]
 QUERY = [module for module in MODULES if module.startswith("query/")]
@@ -52,7 +54,11 @@ def imported(module: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"__import__", "importlib.import_module", "import_module"}:
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {
+            "__import__",
+            "importlib.import_module",
+            "import_module",
+        }:
             name = node.args[0]
             found.add(str(name.value) if isinstance(name, ast.Constant) else f"computed in {module}")
     return found
@@ -85,7 +91,9 @@ def test_the_format_needs_the_standard_library_and_orjson_only(module):
 @pytest.mark.parametrize("module", FORMAT)
 def test_the_format_does_no_input_or_output(module):
     """Pure functions of values: what a file or a clock says is an argument."""
-    assert packages(module).isdisjoint({"os", "io", "pathlib", "shutil", "socket", "subprocess", "tempfile", "time", "threading"})
+    assert packages(module).isdisjoint(
+        {"os", "io", "pathlib", "shutil", "socket", "subprocess", "tempfile", "time", "threading"}
+    )
     calls = {ast.unparse(node.func) for node in ast.walk(tree(module)) if isinstance(node, ast.Call)}
     assert calls.isdisjoint({"open", "print", "input"})
 
@@ -133,7 +141,9 @@ def clock_readings(module: str) -> set[str]:
             }:
                 found.add(text)
         if isinstance(node, ast.ImportFrom) and node.module == "time":
-            found |= {f"time.{alias.name}" for alias in node.names if alias.name in {"time", "time_ns", "gmtime", "localtime"}}
+            found |= {
+                f"time.{alias.name}" for alias in node.names if alias.name in {"time", "time_ns", "gmtime", "localtime"}
+            }
     return found
 
 
@@ -155,7 +165,9 @@ def test_the_rule_about_clocks_can_fail():
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_is_named_after_what_it_holds(module):
     """A name that fits anything collects everything."""
-    assert set(Path(module).with_suffix("").parts).isdisjoint({"utils", "util", "helpers", "common", "manager", "process", "misc"})
+    assert set(Path(module).with_suffix("").parts).isdisjoint(
+        {"utils", "util", "helpers", "common", "manager", "process", "misc"}
+    )
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -43,7 +43,10 @@ def test_canonical_is_idempotent(value):
 
 def test_names_are_sorted_by_utf_16():
     """U+1F600 is D83D DE00 in UTF-16: before U+FFFF, though its code point is greater. RFC 8785 §3.2.3."""
-    assert canonical({"\uffff": {}, "😀": {"\uffff": 1, "😀": 2}, "a": 0}) == '{"a":0,"😀":{"😀":2,"\uffff":1},"\uffff":{}}'.encode()
+    assert (
+        canonical({"\uffff": {}, "😀": {"\uffff": 1, "😀": 2}, "a": 0})
+        == '{"a":0,"😀":{"😀":2,"\uffff":1},"\uffff":{}}'.encode()
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,9 @@ def test_what_is_not_json_is_refused(value):
         canonical(value)
 
 
-@pytest.mark.parametrize("value", [b"x", (1,), {1}, RepeatedMembers([("a", 1), ("a", 2)]), {"x": [RepeatedMembers([])]}])
+@pytest.mark.parametrize(
+    "value", [b"x", (1,), {1}, RepeatedMembers([("a", 1), ("a", 2)]), {"x": [RepeatedMembers([])]}]
+)
 def test_only_what_a_json_parser_makes_has_canonical_numbers(value):
     """An object that named a member twice lost one of them when it became a dict: it must not pass for a whole one."""
     with pytest.raises(ValueError, match="is not JSON"):

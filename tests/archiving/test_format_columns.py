@@ -11,12 +11,27 @@ from tests.archiving.batches import record, understood
 
 TYPES = {"string": pa.string(), "timestamp_ms_utc": pa.timestamp("ms", tz="UTC")}
 SOURCE = StreamSource(Trail("111122223333", "eu-west-1", "orders"), "2026-01-01T00:00:00.000")
-DESIGN = ["change_id", "op", "changed_at", "sequence_number", "stream_label", "item_key", "pk", "sk", "old_image", "new_image", "user_identity", "event"]
+DESIGN = [
+    "change_id",
+    "op",
+    "changed_at",
+    "sequence_number",
+    "stream_label",
+    "item_key",
+    "pk",
+    "sk",
+    "old_image",
+    "new_image",
+    "user_identity",
+    "event",
+]
 
 
 def a_segment() -> pa.BufferReader:
     (row,) = understood([record(1)])
-    return pa.BufferReader(encode_segment(PlannedSegment(SOURCE, SegmentName(0, row.sequence_number, "00" * 32), (row,))))
+    return pa.BufferReader(
+        encode_segment(PlannedSegment(SOURCE, SegmentName(0, row.sequence_number, "00" * 32), (row,)))
+    )
 
 
 def test_a_segment_has_the_columns_of_the_design_in_order():
@@ -50,4 +65,6 @@ def test_statistics_stand_on_the_columns_that_prune():
         group.column(number).path_in_schema for number in range(group.num_columns) if group.column(number).statistics
     }
     assert with_statistics >= {"pk", "changed_at", "sequence_number", "stream_label"}
-    assert with_statistics.isdisjoint({"old_image", "new_image", "item_key", "event", "user_identity", "change_id", "op"})
+    assert with_statistics.isdisjoint(
+        {"old_image", "new_image", "item_key", "event", "user_identity", "change_id", "op"}
+    )

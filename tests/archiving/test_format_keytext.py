@@ -68,7 +68,7 @@ def test_any_two_number_texts_compare_as_the_numbers_do(one, other):
 @PROPERTY
 @given(st.binary(max_size=5), st.binary(max_size=5))
 def test_binary_texts_compare_as_unsigned_bytes(one, other):
-    """"DynamoDB ... compares binary values ... treats each byte as unsigned": base64 itself has another order."""
+    """ "DynamoDB ... compares binary values ... treats each byte as unsigned": base64 itself has another order."""
     found = [key_text({"B": base64.b64encode(content).decode()}).encode() for content in (one, other)]
     assert order(*found) == order(one, other)
 

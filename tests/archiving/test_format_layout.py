@@ -115,7 +115,9 @@ def test_what_is_no_stream_arn_is_refused(arn):
         StreamSource.parse(arn)
 
 
-@pytest.mark.parametrize("trail", [("1", "eu-west-1", "orders"), ("111122223333", "", "orders"), ("111122223333", "eu-west-1", "a/b")])
+@pytest.mark.parametrize(
+    "trail", [("1", "eu-west-1", "orders"), ("111122223333", "", "orders"), ("111122223333", "eu-west-1", "a/b")]
+)
 def test_a_trail_refuses_what_is_no_table(trail):
     """The core types refuse nonsense when they are made, not when a path turns out wrong."""
     with pytest.raises(ValueError, match="not a table of DynamoDB"):

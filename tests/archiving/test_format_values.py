@@ -99,11 +99,20 @@ ILLEGAL = {
 
 
 @pytest.mark.parametrize("value", ILLEGAL.values(), ids=ILLEGAL)
-@pytest.mark.parametrize("around", [lambda value: value, lambda value: {"L": [value]}, lambda value: {"M": {"x": value}}])
+@pytest.mark.parametrize(
+    "around", [lambda value: value, lambda value: {"L": [value]}, lambda value: {"M": {"x": value}}]
+)
 def test_an_illegal_value_is_refused_at_any_depth(value, around):
     """What no table can hold was not written by DynamoDB; taken in, it would break every reader for ever."""
     with pytest.raises(ValueError):
         check_attributes({"good": {"S": ""}, "bad": around(value)})
+
+
+@pytest.mark.parametrize("name", ["no tag", "two tags", "no object", "a list", "a repeated tag"])
+def test_the_reason_names_the_shape_of_a_value(name):
+    """The reason in the log is all that an operator has of a record in quarantine."""
+    with pytest.raises(ValueError, match="exactly one type tag"):
+        check_attributes({"bad": ILLEGAL[name]})
 
 
 @pytest.mark.parametrize("attributes", [None, [], "a", 1, RepeatedMembers([])])
@@ -296,7 +305,16 @@ def boto3_value(value):
 @PROPERTY
 def test_checking_changes_nothing(tag):
     """Evidence holds values exactly as delivered."""
-    image = {"a": {"S": {"S": "x"}, "N": {"N": "1.0"}, "B": {"B": "AA=="}, "L": {"L": []}, "M": {"M": {}}, "SS": {"SS": ["b", "a"]}}[tag]}
+    image = {
+        "a": {
+            "S": {"S": "x"},
+            "N": {"N": "1.0"},
+            "B": {"B": "AA=="},
+            "L": {"L": []},
+            "M": {"M": {}},
+            "SS": {"SS": ["b", "a"]},
+        }[tag]
+    }
     before = orjson.dumps(image)
     check_attributes(image)
     assert orjson.dumps(image) == before

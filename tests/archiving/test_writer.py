@@ -86,6 +86,20 @@ def same_json(one, other) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
+def test_a_record_deeper_than_the_stack_is_kept_verbatim():
+    """A JSON parser in C reads what Python's recursion cannot write; raising for it would block the shard."""
+    depth = 1_000
+    image = json.loads('{"L":[' * 200 + '{"NULL":true}' + "]}" * 200)
+    for _ in range(depth):
+        image = {"L": [image]}
+    deep = record(1)
+    deep["dynamodb"]["NewImage"]["odd"] = image
+    store, _ = archive([deep, record(2)])
+    ((_, content),) = quarantined(store).items()
+    assert content.count(b'{"L":[') == depth + 200
+    assert archived_ids(store) == [record(2)["eventID"]]
+
+
 def test_nothing_but_bad_records_is_a_batch_like_any_other():
     """Each is kept under a name of its own; none raises."""
     bad = [make() for make in BAD_RECORDS.values()]
@@ -161,7 +175,10 @@ def test_several_tables_in_one_batch_become_several_trails():
     Random(1).shuffle(batch)
     store, report = archive(batch)
     assert len(segments(store)) == len(arns) == len(report.segments)
-    assert {(source.trail.table_name, source.stream_label, source.trail.account) for source, _, _ in segments(store).values()} == set(TABLES)
+    assert {
+        (source.trail.table_name, source.stream_label, source.trail.account)
+        for source, _, _ in segments(store).values()
+    } == set(TABLES)
     assert sorted(archived_ids(store)) == sorted(one["eventID"] for one in batch)
 
 
@@ -260,7 +277,13 @@ def test_two_records_that_contradict_each_other_are_both_kept():
 
 @pytest.mark.parametrize(
     ("late_by_ms", "is_marked"),
-    [(0, False), (LATE_AFTER_MS - 1, False), (LATE_AFTER_MS, False), (LATE_AFTER_MS + 1, True), (30 * 24 * HOUR_MS, True)],
+    [
+        (0, False),
+        (LATE_AFTER_MS - 1, False),
+        (LATE_AFTER_MS, False),
+        (LATE_AFTER_MS + 1, True),
+        (30 * 24 * HOUR_MS, True),
+    ],
 )
 def test_a_segment_is_late_when_its_hour_is_over_for_more_than_a_day(late_by_ms, is_marked):
     """Readers list the last 26 hours; the last millisecond inside and the first outside decide what they would miss."""

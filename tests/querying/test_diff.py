@@ -191,6 +191,12 @@ def test_a_patch_brings_one_version_to_the_other(old, new):
     assert applied(json_patch(changes(old, new), {"pk"}), plain(old)) == plain(new)
 
 
+def test_a_list_shrinks_from_its_end():
+    """Each removal moves the places behind it: taken from the front, the second one hits another element."""
+    old, new = ({"pk": {"S": "k"}, "x": {"L": [{"N": str(n)} for n in range(count)]}} for count in (4, 1))
+    assert applied(json_patch(changes(old, new), {"pk"}), plain(old)) == plain(new)
+
+
 def test_a_pointer_escapes_its_two_characters():
     """RFC 6901: `~` is `~0` and `/` is `~1`, in that order."""
     assert pointer(("a/b", 0, "~1")) == "/a~1b/0/~01"

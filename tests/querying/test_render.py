@@ -308,11 +308,12 @@ def test_a_shown_id_can_be_typed(change_ids):
 
 def test_what_is_redacted_is_in_no_output(tmp_path):
     """The value is in the image, its twin, the difference and the key: one forgotten place shows it."""
-    redaction = Redaction.of(["card", "pk", "a.b[0]"])
+    redaction = Redaction.of(["card", "pk", "a.b[0]", "m"])
     secret = {
         "card": {"S": "SECRET1"},
         "pk": {"S": "SECRET2"},
         "a": {"M": {"b": {"L": [{"S": "SECRET3"}, {"S": "open"}]}}},
+        "m": {"M": {"inside": {"S": "SECRET4"}}},
     }
     other = orjson.loads(orjson.dumps(secret).replace(b"SECRET", b"SECRET0"))
     shown = view(
