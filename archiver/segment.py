@@ -22,9 +22,9 @@ from archiver.format.columns import (
     SEGMENT_COLUMNS,
     Column,
 )
-from archiver.format.layout import SegmentName, StreamSource
+from archiver.format.layout import SegmentName, StreamSource, hour_of
 from archiver.format.merkle import tree_root
-from archiver.format.record import ChangeRecord, leaf_of_row, row_order
+from archiver.format.record import ChangeRecord, change_record, delivered, key_hints, leaf_of_row, row_order
 from archiver.plan import PlannedSegment
 
 _KINDS: Final = {"string": pa.string(), "timestamp_ms_utc": pa.timestamp("ms", tz="UTC")}
@@ -85,16 +85,55 @@ def decode_segment(content: bytes, source: StreamSource) -> list[ChangeRecord]:
 
 
 def check_segment(content: bytes, source: StreamSource, place: SegmentName) -> list[ChangeRecord]:
-    """The records of a segment whose rows, order, hour, label and root agree with its name; else NotEvidence."""
+    """The records of a segment in which everything agrees; else NotEvidence, which says what does not.
+
+    Checked are the file's metadata, each row against the record it was made from, order, one label and one hour, the
+    first sequence number, and the root against the name.
+    """
     records = decode_segment(content, source)
-    if any(record.source.stream_label != source.stream_label for record in records):
-        raise NotEvidence(f"segment {place.compose()} holds more than one stream label")
-    if sorted(records, key=row_order) != records:
-        raise NotEvidence(f"segment {place.compose()} is not in order")
+    metadata = pq.read_metadata(pa.BufferReader(content)).metadata or {}
+    expected = {METADATA_KIND: b"segment", METADATA_FORMAT: b"1", METADATA_ROOT: place.root.encode()}
+    for key, value in expected.items():
+        if metadata.get(key) != value:
+            raise NotEvidence(f"segment {place.compose()} says {key.decode()} is {metadata.get(key)!r}")
+    for record in records:
+        _check_row(record, source, place)
+    if not records or sorted(records, key=row_order) != records:
+        raise NotEvidence(f"segment {place.compose()} is empty or not in order")
+    if records[0].sequence_number != place.first_sequence:
+        raise NotEvidence(f"segment {place.compose()} begins with sequence number {records[0].sequence_number}")
     root = tree_root([record.leaf for record in records]).hex()
     if root != place.root:
         raise NotEvidence(f"segment {place.compose()} has root {root}")
     return records
+
+
+def _check_row(record: ChangeRecord, source: StreamSource, place: SegmentName) -> None:
+    """A row must be the one that its own delivered record makes: no column may say anything else than its leaf
+    covers."""
+    where = f"row {record.change_id} of segment {place.compose()}"
+    try:
+        original = delivered(record)
+        created = original["dynamodb"]["ApproximateCreationDateTime"]
+        if isinstance(created, str):  # a fraction is kept as the text of its double
+            original["dynamodb"]["ApproximateCreationDateTime"] = float(created)
+        named = StreamSource.parse(original["eventSourceARN"])
+        again = change_record(original, named, None)
+    except (ValueError, TypeError, KeyError) as error:
+        raise NotEvidence(f"{where} does not rebuild its record: {error}") from error
+    if named != source or record.source != source:
+        raise NotEvidence(f"{where} belongs to another stream: {original['eventSourceARN']}")
+    if hour_of(record.changed_at_ms) != place.hour_ms:
+        raise NotEvidence(f"{where} was made in another hour")
+    hints = (record.pk, record.sk)
+    if again != record._replace(pk=again.pk, sk=again.sk) or hints not in _possible_hints(original["dynamodb"]["Keys"]):
+        raise NotEvidence(f"{where} disagrees with the record it was made from")
+
+
+def _possible_hints(keys: dict[str, Any]) -> list[tuple[str | None, str | None]]:
+    """No hint, or those of either order of the key attributes: which one is the partition key, no record says."""
+    names = tuple(keys)
+    return [(None, None), key_hints(keys, names), key_hints(keys, names[::-1])]
 
 
 def encode_baseline_part(items: Sequence[tuple[bytes, str | None, str | None, bytes]]) -> bytes:

@@ -4,7 +4,6 @@ Invariants: SQL comes from the `.sql` files beside this one; values are bound or
 nothing is downloaded into DuckDB, it reads the local files it is handed; a corrupt file is named, never half read.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,7 +149,7 @@ class Question:
         try:
             yield
         except duckdb.Error as error:
-            culprit = self._culprit(str(error))
+            culprit = self._culprit(error)
             if culprit is not None:
                 raise _corrupt(culprit, " ".join(str(error).split())[:200]) from error
             raise EngineFailure(
@@ -159,14 +158,12 @@ class Question:
                 hint="run it again; if it is short of memory or disk, set --memory-limit or free the temporary folder",
             ) from error
 
-    def _culprit(self, message: str) -> EvidenceFile | None:
+    def _culprit(self, error: duckdb.Error) -> EvidenceFile | None:
         """The file that an error of DuckDB is about: named in it, or found by reading the files one by one."""
         for file in self._files:
-            if str(file.path) in message:
+            if str(file.path) in str(error):
                 return file
-        if not re.search(
-            r"parquet|thrift|decompress|zstd|snappy|page|magic|utf-?8|metadata|footer", message, re.IGNORECASE
-        ):
+        if isinstance(error, duckdb.OutOfMemoryException):
             return None
         for file in self._files:
             try:

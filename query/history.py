@@ -108,7 +108,7 @@ class History(Sequence[Version]):
 def versions_of(changes: Sequence[Change]) -> list[Version]:
     """The versions of one item, oldest first, each knowing its neighbours."""
     versions: list[Version] = []
-    for change, following in zip(changes, [*changes[1:], None], strict=True):
+    for change, following in zip(changes, [*changes[1:], None], strict=False):
         version = Version(
             item_key=change.item_key,
             image=None if change.op == "REMOVE" else change.new_image,

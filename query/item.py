@@ -10,13 +10,13 @@ import orjson
 from archiver.format.keytext import key_text
 from archiver.format.record import item_key_text, key_hints
 from query.answer import Basis, Change, Outcome, State, Version
-from query.diff import AttributeChange, changed_attributes
+from query.diff import AttributeChange, parse_path, touches
 from query.diff import changes as attribute_changes
 from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCoverage, UsageError
-from query.history import History, Row, changes_of_item, conflict_error, versions_of
+from query.history import History, Row, changes_of_item, conflict_error, conflicts_of, versions_of
 from query.instant import Instant, Rev, format_ms
 from query.plan import ReadPlan, StatePlan, plan_changes
-from query.state import reconstruct
+from query.state import Conflict, reconstruct
 
 if TYPE_CHECKING:
     from query.table import Table, When
@@ -156,6 +156,12 @@ class Item:
             if at.base == "last" and at.back and at.back == len(self._versions):
                 return None, self._changes[0].old_image  # what the first change says of the moment before it
             version = self._version_at(at)
+            if version.image is None and version.change is not None and version.change.op != "REMOVE":
+                raise OutsideCoverage(
+                    f"the stream carried no image for {at.text} of {self.item_key}",
+                    why="its view type leaves out new images",
+                    hint="only a stream of type NEW_AND_OLD_IMAGES can tell",
+                )
             return version, version.image
         answer = self.state(at)
         if answer.state.outcome is Outcome.UNKNOWN:
@@ -338,6 +344,12 @@ class Collection:
     def plan(self) -> ReadPlan:
         return plan_changes(self.table.evidence, f"history of {self.key}", since_ms=None, until_ms=None)
 
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The changes of the collection that evidence contradicts itself about."""
+        segments = [segment.stored.name for segment in self.table.evidence.segments]
+        return tuple(conflict for rows in self._rows.values() for conflict in conflicts_of(rows, segments))
+
     def items(self) -> list[Item]:
         """The items of the collection that have a recorded change, in order of item key."""
         return [Item(self.table, orjson.loads(item_key)) for item_key in sorted(self._rows)]
@@ -352,11 +364,12 @@ class Collection:
         limit: int | None = None,
         reverse: bool = False,
     ) -> History:
-        """The versions of all items of the collection in one list, newest first. Raises IdentityConflict."""
+        """The versions of all items of the collection in one list, newest first; without those in `conflicts`."""
         segments = [segment.stored.name for segment in self.table.evidence.segments]
         versions = [
             version
             for rows in self._rows.values()
+            if not conflicts_of(rows, segments)
             for version in versions_of(changes_of_item(self.table.trail, rows, segments))
         ]
         versions.sort(key=lambda version: (version.change.order, version.item_key) if version.change else ((), ""))
@@ -403,11 +416,9 @@ def _is_chosen(
 
 def _touches(change: Change, attributes: Sequence[str]) -> bool:
     """Whether a change is about one of some attributes, given by name or by nested path."""
-    changed = changed_attributes(change.old_image, change.new_image)
-    if any(name in changed for name in attributes):
-        return True
-    paths = [found.path for found in attribute_changes(change.old_image, change.new_image)]
-    return any(path.startswith(name) for name in attributes for path in paths if "." in name or "[" in name)
+    asked = [parse_path(name) for name in attributes]
+    found = attribute_changes(change.old_image, change.new_image)
+    return any(touches(one.steps, path) for one in found for path in asked)
 
 
 def _article(op: str) -> str:

@@ -16,8 +16,11 @@ import orjson
 
 from archiver.format.canonical import DEEPEST_LEVEL
 
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# Exponents of more digits are no number of any table, and no reader could hold them.
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,12})?")
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+# A plain number of so many characters has an exponent within -130..125; a longer one may not.
+_SURELY_IN_RANGE: Final = 120
 _NORMAL_NUMBER: Final = re.compile(r"0|-?(?:0\.[0-9]*[1-9]|[1-9][0-9]*(?:\.[0-9]*[1-9])?)")
 
 # *Constraints in Amazon DynamoDB*: up to 38 significant digits, 1E-130 to 9.99..E+125.
@@ -117,7 +120,7 @@ def normal_number(text: str) -> str:
     Numbers outside DynamoDB's range keep an exponent (`1E+999`), so that no text grows without bound.
     Raises ValueError for what is not a number.
     """
-    if _NORMAL_NUMBER.fullmatch(text):
+    if len(text) <= _SURELY_IN_RANGE and _NORMAL_NUMBER.fullmatch(text):
         return text
     if _NUMBER.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a number")

@@ -106,7 +106,12 @@ class Histories:
 
     def _views(self, target: Target) -> list[ChangeView]:
         """The changes of one target that are shown; counts those that might have been."""
+        from query.history import conflict_error
+
         history = target.history(**self._selection)
+        for conflict in getattr(target, "conflicts", ()):  # of a collection: all other items are shown
+            tell(conflict_error([conflict]))
+            self.has_failed = True
         self._first = history.first_change
         is_narrowed = self._filter.condition is not None
         self.total += sum(map(self._filter.is_asked, self._seen(target.history()))) if is_narrowed else history.total
