@@ -138,7 +138,9 @@ class Oracle:
     None where it is not known.
     """
 
-    def __init__(self, records: Iterable[Mapping], *, baselines: Iterable[Mapping] = (), table_ids: Mapping | None = None):
+    def __init__(
+        self, records: Iterable[Mapping], *, baselines: Iterable[Mapping] = (), table_ids: Mapping | None = None
+    ):
         self._baselines = [{**b, "s": to_ms(b["s"]), "e": to_ms(b["e"])} for b in baselines]
         changes: dict[Key, dict[tuple[str, int], dict]] = {}
         self._conflicts: dict[tuple[str, int, Key], list] = {}
@@ -246,7 +248,9 @@ class Oracle:
                 at += sum(fact.kind == "end" for _, fact in places)
                 places.insert(at, ((label, instant), Fact("end", label, NOT_KNOWN, ABSENT, end(label, instant))))
         for b in sorted(untouched, key=lambda b: (b["s"], b["e"])):
-            at = max((n + 1 for n, (v, f) in enumerate(places) if f.kind == "change" and v.effective_ms < b["s"]), default=0)
+            at = max(
+                (n + 1 for n, (v, f) in enumerate(places) if f.kind == "change" and v.effective_ms < b["s"]), default=0
+            )
             while at < len(places) and (
                 places[at][1].kind == "baseline" or (places[at][1].kind == "end" and _after_end(b, *places[at][0]))
             ):

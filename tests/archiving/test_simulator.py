@@ -161,7 +161,13 @@ def test_a_handler_that_fails_of_its_own_accord_excuses_nothing():
 
 def test_a_long_outage_expires_records_and_the_checker_excuses_them():
     """24 hours is the end of a stream record; what was never acknowledged by then may be missing."""
-    overrides = {"outage_ms": 2 * RETENTION_MS, "outage_at": 0.1, "max_retries": -1, "max_age_ms": -1, "poison_rate": 0.0}
+    overrides = {
+        "outage_ms": 2 * RETENTION_MS,
+        "outage_at": 0.1,
+        "max_retries": -1,
+        "max_age_ms": -1,
+        "poison_rate": 0.0,
+    }
     outcome, verdict = run_toy(2, overrides={**overrides, "outage_kind": "mapping"})
     assert len(outcome.excused) > 0
     assert verdict.passed(), verdict

@@ -247,7 +247,9 @@ def compare(found, expected, refused, answered, where) -> None:
         # An item that nothing consulted tells of is not in the answer.
         outcome, image = found.get(key, ("unknown" if state and state.reason == "no-fact" else "not-yet-created", None))
         assert state is not None, f"{where}: {key} is invented"
-        assert (outcome, image_of(image)) == (state.outcome, image_of(state.image)), f"{where}: {key}: expected {state}, found {outcome} {image}"
+        assert (outcome, image_of(image)) == (state.outcome, image_of(state.image)), (
+            f"{where}: {key}: expected {state}, found {outcome} {image}"
+        )
         answered[state.outcome, state.rule] += 1
 
 

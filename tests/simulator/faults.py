@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-REFUSED, ANSWER_LOST, KILLED_BEFORE, KILLED_AFTER, LATE = "refused", "answer lost", "killed before", "killed after", "late"
+REFUSED, ANSWER_LOST, KILLED_BEFORE, KILLED_AFTER, LATE = (
+    "refused",
+    "answer lost",
+    "killed before",
+    "killed after",
+    "late",
+)
 KINDS = (REFUSED, ANSWER_LOST, KILLED_BEFORE, KILLED_AFTER, LATE)
 
 

@@ -200,7 +200,7 @@ class Mapping:
             lane.reader.outstanding -= len(expired) + len(aged)
 
     def _fail(self, lane: Lane, batch: Batch) -> None:
-        """"If your function returns an error, Lambda retries the batch until processing succeeds or the data expires." [ddb]"""
+        """ "If your function returns an error, Lambda retries the batch until processing succeeds or the data expires." [ddb]"""
         lane.due_ms = self._clock.now_ms + min(FIRST_BACKOFF_MS << min(batch.failures, 20), LONGEST_BACKOFF_MS)
         if self._scenario.is_bisecting and len(batch.records) > 1:
             # BisectBatchOnFunctionError: splitting a batch does not use up the retry quota [params].
@@ -217,7 +217,7 @@ class Mapping:
             self._finish(lane, batch)
 
     def _discard(self, condition: str, batch: Batch, lane: Lane) -> None:
-        """"If the error-handling measures fail, Lambda discards the records" and goes on with the next [how]."""
+        """ "If the error-handling measures fail, Lambda discards the records" and goes on with the next [how]."""
         self.happened[condition] += 1
         for emitted in batch.records:
             if not emitted.is_acknowledged:
@@ -230,7 +230,7 @@ class Mapping:
         self._close(lane)
 
     def _close(self, lane: Lane) -> None:
-        """"The next window begins as soon as the previous function invocation completes." [params]"""
+        """ "The next window begins as soon as the previous function invocation completes." [params]"""
         lane.batches.popleft()
         lane.due_ms = self._clock.now_ms + (0 if lane.batches else self._scenario.window_ms)
 

@@ -49,7 +49,9 @@ def simulate(
     """
     rng = Random(seed)
     scenario = draw_scenario(rng, overrides)
-    return _Run(seed, writes, rng, scenario, handler, MemoryStore(rng) if store is None else store).play(has_replay=has_replay)
+    return _Run(seed, writes, rng, scenario, handler, MemoryStore(rng) if store is None else store).play(
+        has_replay=has_replay
+    )
 
 
 class _Run:
@@ -104,7 +106,8 @@ class _Run:
         outcome.baselines = self._scanner.baselines
         outcome.truth = self._table.truth
         outcome.table_ids = {
-            label: table_id if self._scenario.knows_table_ids else None for label, table_id in self._table.table_ids.items()
+            label: table_id if self._scenario.knows_table_ids else None
+            for label, table_id in self._table.table_ids.items()
         }
         if has_replay:
             self._replay()

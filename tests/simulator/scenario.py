@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields, replace
 from random import Random
 
 HOUR_MS = 3_600_000
-RETENTION_MS = 24 * HOUR_MS  # "All data in DynamoDB Streams is subject to a 24-hour lifetime." (*Change data capture ...*)
+RETENTION_MS = (
+    24 * HOUR_MS
+)  # "All data in DynamoDB Streams is subject to a 24-hour lifetime." (*Change data capture ...*)
 
 # Moments at which hours, days, months and a leap day turn; runs start a little before one of them.
 STARTS_S = (

@@ -25,7 +25,18 @@ GAPS = {"unit": 1, "small": 1_000, "wide": 10**12}  # numbers are not contiguous
 class Emitted:
     """A record as the stream holds it, and what became of it."""
 
-    __slots__ = ("at_ms", "fate", "index", "is_acknowledged", "is_poison", "key_text", "lane_hash", "record", "text", "variants")
+    __slots__ = (
+        "at_ms",
+        "fate",
+        "index",
+        "is_acknowledged",
+        "is_poison",
+        "key_text",
+        "lane_hash",
+        "record",
+        "text",
+        "variants",
+    )
 
     def __init__(self, record: Any, at_ms: int, key_text: bytes, *, is_poison: bool):
         self.record = record
@@ -73,7 +84,9 @@ class Shard:
 class Stream:
     """The shards of one label. Children begin above the last number of their parent, so an item's numbers always grow."""
 
-    def __init__(self, rng: Random, label: str, arn: str, *, shards: int, gap: str, expected_records: int, is_padded: bool):
+    def __init__(
+        self, rng: Random, label: str, arn: str, *, shards: int, gap: str, expected_records: int, is_padded: bool
+    ):
         self.label, self.arn = label, arn
         self.count = 0  # records so far
         self._rng = rng

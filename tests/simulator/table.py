@@ -117,12 +117,17 @@ class Table:
         self.enable_stream()
         self.truth[self.clock.stamp_ms()] = {}
 
-    def _emit(self, keys: Image, key_text: bytes, old: Image | None, new: Image | None, *, is_ttl: bool) -> Emitted | None:
+    def _emit(
+        self, keys: Image, key_text: bytes, old: Image | None, new: Image | None, *, is_ttl: bool
+    ) -> Emitted | None:
         if self.stream is None:
             return None
         style = self._style
         has_new, has_old = IMAGES_OF_VIEW[style.view_type]
-        stream_part: dict[str, Any] = {"ApproximateCreationDateTime": style.spell_time(self.clock.stamp_ms()), "Keys": keys}
+        stream_part: dict[str, Any] = {
+            "ApproximateCreationDateTime": style.spell_time(self.clock.stamp_ms()),
+            "Keys": keys,
+        }
         if new is not None and has_new:
             stream_part["NewImage"] = new
         if old is not None and has_old:

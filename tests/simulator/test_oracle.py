@@ -22,7 +22,9 @@ def image(text: str) -> dict:
     return {"id": {"S": "k"}, "v": {"S": text}}
 
 
-def change(at: float, number: int, old: str | None, new: str | None, *, label: str = L1, op: str = "", key: str = "k") -> dict:
+def change(
+    at: float, number: int, old: str | None, new: str | None, *, label: str = L1, op: str = "", key: str = "k"
+) -> dict:
     """A change record of item `key` at `at` seconds; `op` overrides what the images say."""
     stream = {"ApproximateCreationDateTime": at, "Keys": {"id": {"S": key}}, "SequenceNumber": str(number)}
     stream |= {name: image(text) for name, text in (("OldImage", old), ("NewImage", new)) if text is not None}
@@ -47,7 +49,13 @@ def told(state: State) -> tuple:
     return state.outcome, state.image and state.image["v"]["S"], state.reason
 
 
-FIVE = [change(10, 1, None, "a"), change(20, 2, "a", "b"), change(30, 3, "b", None), change(40, 4, None, "c"), change(50, 5, "c", "d")]
+FIVE = [
+    change(10, 1, None, "a"),
+    change(20, 2, "a", "b"),
+    change(30, 3, "b", None),
+    change(40, 4, None, "c"),
+    change(50, 5, "c", "d"),
+]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +77,10 @@ def test_the_newest_change_at_or_before_the_instant_wins(seconds, expected):
 def test_order_is_number_and_never_text_or_time():
     """999 is before 1000, and a clock that steps back neither reorders changes nor makes an earlier one the state."""
     oracle = Oracle([change(50, 1000, "a", "b"), change(60, 999, None, "a")])
-    assert [(v.sequence, v.changed_at_ms, v.effective_ms) for v in oracle.history(K)] == [(999, 60_000, 60_000), (1000, 50_000, 60_000)]
+    assert [(v.sequence, v.changed_at_ms, v.effective_ms) for v in oracle.history(K)] == [
+        (999, 60_000, 60_000),
+        (1000, 50_000, 60_000),
+    ]
     assert at(oracle, 60) == ("existed", "b", None)
     assert at(oracle, 59) == ("not-yet-created", None, None)  # the label begins at 50; the item at 60
 
@@ -78,7 +89,11 @@ def test_an_item_that_changes_later_is_told_by_its_old_image():
     """A trail answers for items that existed before it began, as soon as they change once."""
     oracle = Oracle([change(10, 1, None, "x", key="other"), change(30, 2, "a", "b")])
     assert at(oracle, 20) == ("existed", "a", None)
-    assert at(Oracle([change(10, 1, None, "x", key="other"), change(30, 2, None, "b")]), 20) == ("not-yet-created", None, None)
+    assert at(Oracle([change(10, 1, None, "x", key="other"), change(30, 2, None, "b")]), 20) == (
+        "not-yet-created",
+        None,
+        None,
+    )
 
 
 def test_an_item_nobody_spoke_of_is_unknown():
@@ -106,14 +121,24 @@ def test_between_two_labels_lies_a_gap():
 
 def test_within_the_new_label_the_old_image_counts_and_not_the_former_label():
     """What the former stream said last may be out of date; the next change says what it replaced."""
-    oracle = Oracle([change(20, 2, "a", "b"), change(200, 1, None, "x", label=L2, key="other"), change(300, 3, "c", "d", label=L2)])
+    oracle = Oracle(
+        [change(20, 2, "a", "b"), change(200, 1, None, "x", label=L2, key="other"), change(300, 3, "c", "d", label=L2)]
+    )
     assert at(oracle, 250) == ("existed", "c", None)
-    assert at(Oracle([change(20, 2, "a", "b"), change(200, 1, None, "x", label=L2, key="o")]), 250) == ("unknown", None, "gap")
+    assert at(Oracle([change(20, 2, "a", "b"), change(200, 1, None, "x", label=L2, key="o")]), 250) == (
+        "unknown",
+        None,
+        "gap",
+    )
 
 
 def test_a_table_made_anew_ends_every_item():
     """Two known, different table ids; the end is at the second in the label, and says absent from then on."""
-    records = [change(20, 2, None, "a"), change(99, 9, None, "x", key="o"), change(150, 1, None, "x", label=L2, key="o")]
+    records = [
+        change(20, 2, None, "a"),
+        change(99, 9, None, "x", key="o"),
+        change(150, 1, None, "x", label=L2, key="o"),
+    ]
     assert at(Oracle(records, table_ids={L1: "A", L2: "B"}), 150) == ("already-deleted", None, None)
     assert at(Oracle(records, table_ids={L1: "A", L2: "A"}), 150) == ("unknown", None, "gap")
     assert at(Oracle(records, table_ids={L1: "A"}), 150) == ("unknown", None, "gap")
@@ -125,14 +150,22 @@ def test_a_table_made_anew_ends_every_item():
 
 def test_a_table_made_anew_may_hold_items_from_before_its_stream():
     """The first label of a table is not its beginning: the old image of the next change outweighs the end."""
-    records = [change(20, 2, None, "a"), change(150, 1, None, "x", label=L2, key="o"), change(160, 2, "y", "z", label=L2)]
+    records = [
+        change(20, 2, None, "a"),
+        change(150, 1, None, "x", label=L2, key="o"),
+        change(160, 2, "y", "z", label=L2),
+    ]
     oracle = Oracle(records, table_ids={L1: "A", L2: "B"})
     assert at(oracle, 155) == ("existed", "y", None)
 
 
 def test_only_items_of_the_former_table_end_with_it():
     """An item first seen in the new table was never deleted; one never seen is still unknown."""
-    records = [change(20, 2, None, "x", key="o"), change(150, 1, "x", "y", label=L2, key="o"), change(160, 2, None, "a", label=L2)]
+    records = [
+        change(20, 2, None, "x", key="o"),
+        change(150, 1, "x", "y", label=L2, key="o"),
+        change(160, 2, None, "a", label=L2),
+    ]
     oracle = Oracle(records, table_ids={L1: "A", L2: "B"})
     assert at(oracle, 155) == ("not-yet-created", None, None)
     assert told(oracle.state_at(key_of({"id": {"S": "never"}}), 155_000)) == ("unknown", None, "no-fact")
@@ -148,7 +181,11 @@ def test_a_cut_in_the_new_table_is_after_the_end_of_the_former():
 
 def test_a_label_without_an_id_belongs_to_the_table_before():
     """A, unknown, B: the table ends at the label of B."""
-    records = [change(20, 2, None, "a"), change(150, 1, "a", "b", label=L2), change(310, 1, None, "x", label=L3, key="o")]
+    records = [
+        change(20, 2, None, "a"),
+        change(150, 1, "a", "b", label=L2),
+        change(310, 1, None, "x", label=L3, key="o"),
+    ]
     oracle = Oracle(records, table_ids={L1: "A", L3: "B"})
     assert at(oracle, 150) == ("existed", "b", None)
     assert at(oracle, 310) == ("already-deleted", None, None)
@@ -179,7 +216,9 @@ def test_only_the_baselines_next_to_the_instant_are_consulted():
 
 def test_a_baseline_of_a_label_widens_its_coverage():
     """The stream named by a baseline was on while it was taken."""
-    oracle = Oracle([change(10, 1, None, "a"), change(200, 1, "b", "c", label=L2)], baselines=[baseline(5, 30, L1, None)])
+    oracle = Oracle(
+        [change(10, 1, None, "a"), change(200, 1, "b", "c", label=L2)], baselines=[baseline(5, 30, L1, None)]
+    )
     assert oracle.covering(5_000) == L1
     assert oracle.covering(30_000) == L1
     assert oracle.covering(30_001) is None
@@ -187,10 +226,20 @@ def test_a_baseline_of_a_label_widens_its_coverage():
 
 def test_a_cut_takes_every_change_at_or_before_it_whatever_its_time():
     """`as-of @ID` is a place in the order, not an instant."""
-    records = [change(50, 1, None, "a"), change(40, 2, "a", "b"), change(60, 3, None, "x", key="other"), change(10, 4, "b", None)]
+    records = [
+        change(50, 1, None, "a"),
+        change(40, 2, "a", "b"),
+        change(60, 3, None, "x", key="other"),
+        change(10, 4, "b", None),
+    ]
     oracle = Oracle(records)
     cuts = [told(oracle.state_at_cut(K, L1, n)) for n in (1, 2, 3, 4)]
-    assert cuts == [("existed", "a", None), ("existed", "b", None), ("existed", "b", None), ("already-deleted", None, None)]
+    assert cuts == [
+        ("existed", "a", None),
+        ("existed", "b", None),
+        ("existed", "b", None),
+        ("already-deleted", None, None),
+    ]
     assert oracle.boundaries() == [(L1, n) for n in (1, 2, 3, 4)]
     with pytest.raises(KeyError):
         oracle.state_at_cut(K, L1, 7)
@@ -200,7 +249,11 @@ def test_a_cut_uses_a_baseline_only_if_it_ended_before():
     """A floor that reaches past the cut may already hold what came after it."""
     other = [change(10, 1, None, "x", key="other"), change(30, 2, "x", "y", key="other")]
     assert told(Oracle(other, baselines=[baseline(20, 29, L1, "a")]).state_at_cut(K, L1, 2)) == ("existed", "a", None)
-    assert told(Oracle(other, baselines=[baseline(20, 30, L1, "a")]).state_at_cut(K, L1, 2)) == ("unknown", None, "no-fact")
+    assert told(Oracle(other, baselines=[baseline(20, 30, L1, "a")]).state_at_cut(K, L1, 2)) == (
+        "unknown",
+        None,
+        "no-fact",
+    )
 
 
 def test_duplicates_count_once_and_conflicts_refuse_the_item_only():
@@ -246,7 +299,10 @@ def test_an_answer_is_never_wrong_within_a_label():
     for seed in range(40):
         outcome = simulate(seed, handler=lambda event, store: None, overrides=STEADY)
         oracle, stamps = outcome.oracle(), sorted(outcome.truth)
-        ends = {max(at for at in (to_ms(e.record["dynamodb"]["ApproximateCreationDateTime"]) for e in of_label)) for of_label in _by_label(outcome)}
+        ends = {
+            max(at for at in (to_ms(e.record["dynamodb"]["ApproximateCreationDateTime"]) for e in of_label))
+            for of_label in _by_label(outcome)
+        }
         for second in sorted({stamp // 1000 for stamp in stamps})[::3]:
             t_ms = second * 1000
             if t_ms >= max(ends) or t_ms in ends or t_ms in {to_ms(b["e"]) for b in outcome.baselines}:

@@ -33,7 +33,18 @@ DEFECTS = {
     "ordered by time": {},
 }
 
-TAGS = {"S": str, "N": str, "B": str, "BOOL": bool, "NULL": bool, "M": dict, "L": list, "SS": list, "NS": list, "BS": list}
+TAGS = {
+    "S": str,
+    "N": str,
+    "B": str,
+    "BOOL": bool,
+    "NULL": bool,
+    "M": dict,
+    "L": list,
+    "SS": list,
+    "NS": list,
+    "BS": list,
+}
 
 
 def is_value(value: Any) -> bool:

@@ -20,7 +20,24 @@ NUMBERS = [
     "-9.9999999999999999999999999999999999999E+125", "1" + "0" * 40, "1E+100", "3.1415926535897932384626433832795028841",
 ]  # fmt: skip
 BINARIES = ["", "AA==", "/w==", "AAEqQQ==", "QSoBAA==", "U3Vubnk=", "3q2+7w=="]
-NAMES = ["status", "total", "a.b", "a[0]", "é", "e\u0301", "\uffff", "😀", "\ue000", "S", "N", "M", "size", "$x", " ", "x" * 64]
+NAMES = [
+    "status",
+    "total",
+    "a.b",
+    "a[0]",
+    "é",
+    "e\u0301",
+    "\uffff",
+    "😀",
+    "\ue000",
+    "S",
+    "N",
+    "M",
+    "size",
+    "$x",
+    " ",
+    "x" * 64,
+]
 
 _DEEPEST = 32  # levels of nested attributes (*Constraints in Amazon DynamoDB*)
 
@@ -44,7 +61,24 @@ VALUES: list[dict[str, Any]] = [
     {"BS": ["U3Vubnk=", "AA=="]}, {"BS": [""]}, {"S": "long " * 60}, _nested(_DEEPEST),
 ]  # fmt: skip
 
-KEY_TEXTS = ["a", "b", "Z", "é", "e\u0301", "\uffff", "😀", "\ue000", "CUST#7", "a b", "0", "10", "9", "\x00", "a\x00", "pk=1/dt=2"]
+KEY_TEXTS = [
+    "a",
+    "b",
+    "Z",
+    "é",
+    "e\u0301",
+    "\uffff",
+    "😀",
+    "\ue000",
+    "CUST#7",
+    "a b",
+    "0",
+    "10",
+    "9",
+    "\x00",
+    "a\x00",
+    "pk=1/dt=2",
+]
 KEY_NUMBERS = [*NUMBERS, "2", "-2", "1.5", "1E+2", "99999999999999999999999999999999999999"]
 KEY_BINARIES = [binary for binary in BINARIES if binary] + ["AAE=", "/wA="]
 _KEY_POOLS = {"S": KEY_TEXTS, "N": KEY_NUMBERS, "B": KEY_BINARIES}

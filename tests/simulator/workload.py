@@ -7,7 +7,9 @@ from tests.simulator.table import Image, ItemWrite, Table
 from tests.simulator.values import NAMES, draw_value, respell
 
 # What a request is, by weight: one entry for each two of a hundred.
-_KINDS = ["put"] * 13 + ["update"] * 19 + ["delete"] * 5 + ["no-op"] * 4 + ["ttl"] * 2 + ["transaction"] * 3 + ["batch"] * 4
+_KINDS = (
+    ["put"] * 13 + ["update"] * 19 + ["delete"] * 5 + ["no-op"] * 4 + ["ttl"] * 2 + ["transaction"] * 3 + ["batch"] * 4
+)
 
 
 class Workload:
