@@ -380,7 +380,9 @@ def test_an_item_told_in_two_ways_is_refused(contradicting, ask, command):
     assert named_segments(answer.err) == both
 
 
-@pytest.mark.parametrize(("command", "ids"), [(("log", "orders"), ["c", "b", "b"]), (("as-of", "orders", "now"), ["c"])])
+@pytest.mark.parametrize(
+    ("command", "ids"), [(("log", "orders"), ["c", "b", "b"]), (("as-of", "orders", "now"), ["c"])]
+)
 def test_the_other_items_are_answered_and_the_item_is_named(contradicting, ask, command, ids):
     """One contradiction must not take the whole table down, nor be hidden."""
     answer = ask(contradicting, *command)
