@@ -104,7 +104,7 @@ class Item:
         if isinstance(at, Rev):
             return self._state_of_version(at)
         moment = self.table.moment(at)
-        plan = self.table.plan_as_of(at, moment)
+        plan = self.table.plan_as_of(at, moment, tells_absences_apart=True)
         table = self.table
         states = reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment, [self.item_key])
         try:

@@ -59,19 +59,22 @@ class StatePlan:
     read: ReadPlan
 
 
-def plan_state(evidence: Evidence, question: str, *, at_ms: int, is_cut: bool) -> StatePlan:
+def plan_state(
+    evidence: Evidence, question: str, *, at_ms: int, is_cut: bool, tells_absences_apart: bool = False
+) -> StatePlan:
     """The plan for the state at an instant, or at a cut whose change was made at `at_ms` (epoch ms).
 
     Without a floor, later changes tell of the moment before them, so everything is read, but only narrow columns and
     the rows that win. With one, nothing long before the floor or after the instant is, unless a second stream
-    label makes gaps possible.
+    label makes gaps possible, or the answer has to tell an item that was deleted from one that never was
+    (`tells_absences_apart`): that may rest on any change before the floor.
     """
     floor, ceiling = _neighbours(evidence.baselines, at_ms, is_cut=is_cut)
     segments = evidence.segments
     steps = [
         "find the last change of each item at or before the instant, and the first one after it, in narrow columns"
     ]
-    if floor is not None and len(evidence.streams) <= 1 and not is_cut:
+    if floor is not None and len(evidence.streams) <= 1 and not is_cut and not tells_absences_apart:
         since_ms = hour_of(floor.description.from_ms - _CLOCK_MARGIN_MS)
         until_ms = hour_of(at_ms + _CLOCK_MARGIN_MS)
         newest_ms = max((segment.place.hour_ms for segment in segments), default=0)

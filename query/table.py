@@ -164,11 +164,15 @@ class Table:
         states = reconstruct(self.engine.ask(), self.reader, self.evidence, plan, moment)
         return TableState(states, plan, at, moment.at_ms, where=where, best_effort=best_effort)
 
-    def plan_as_of(self, at: Instant | Rev, moment: Moment) -> StatePlan:
+    def plan_as_of(self, at: Instant | Rev, moment: Moment, *, tells_absences_apart: bool = False) -> StatePlan:
         """The plan of `as_of`, without carrying it out."""
         spelled = at.spelled if isinstance(at, Instant) else at.text
         return plan_state(
-            self.evidence, f"{self.name} as of {spelled}", at_ms=moment.at_ms, is_cut=moment.cut is not None
+            self.evidence,
+            f"{self.name} as of {spelled}",
+            at_ms=moment.at_ms,
+            is_cut=moment.cut is not None,
+            tells_absences_apart=tells_absences_apart,
         )
 
     def changes(

@@ -2,6 +2,8 @@
 CREATE TEMP TABLE sides AS
 WITH floor_items AS (SELECT item_key, true AS is_in_floor FROM floor),
 ceiling_items AS (SELECT item_key, true AS is_in_ceiling FROM ceiling),
+-- An item asked for by key has an answer even if nothing tells of it: a complete baseline shows that it was absent.
+asked_items AS (SELECT unnest(coalesce(getvariable('item_keys'), []::VARCHAR[])) AS item_key),
 parsed AS (
     SELECT
         item_key,
@@ -25,7 +27,7 @@ parsed AS (
 joined AS (
     SELECT
         parsed.* EXCLUDE (item_key, was_in_former_table),
-        coalesce(parsed.item_key, floor_items.item_key, ceiling_items.item_key) AS item_key,
+        coalesce(parsed.item_key, floor_items.item_key, ceiling_items.item_key, asked_items.item_key) AS item_key,
         coalesce(is_in_floor, false) AS is_in_floor,
         coalesce(is_in_ceiling, false) AS is_in_ceiling,
         coalesce(was_in_former_table, false)
@@ -39,6 +41,7 @@ joined AS (
     FROM parsed
     FULL OUTER JOIN floor_items USING (item_key)
     FULL OUTER JOIN ceiling_items USING (item_key)
+    FULL OUTER JOIN asked_items USING (item_key)
 )
 SELECT
     item_key,
