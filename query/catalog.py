@@ -14,6 +14,7 @@ from archiver.format.layout import (
     ROOT,
     BaselineName,
     SegmentName,
+    StreamSource,
     Trail,
     hour_folder,
     parse_stream_name,
@@ -73,10 +74,11 @@ def segments_between(source: Source, trail: Trail, since_ms: int, until_ms: int)
 def trails(source: Source) -> list[Trail]:
     """The trails of an archive, in order; none if it is empty. Raises UnreadableArchive for another format version."""
     versions = [name for name in source.folders("") if name[:1] == "v" and name[1:].isdigit()]
-    if versions and ROOT not in versions:
+    others = [name for name in versions if name != ROOT]
+    if others:  # also beside our own: then ours is only the older part of the trail
         raise UnreadableArchive(
-            f"the archive at {source.url} is of format {', '.join(versions)}",
-            why=f"this version of ddbtrail reads format {ROOT}",
+            f"the archive at {source.url} is of format {', '.join(others)}",
+            why=f"this version of ddbtrail reads format {ROOT} only",
             hint="upgrade ddbtrail, or read it with the version that wrote it",
         )
     found = []
@@ -134,7 +136,10 @@ def _streams(source: Source, trail: Trail) -> dict[str, StreamDescription]:
     for item, path in zip(stored, source.fetch(stored), strict=True):
         try:
             label = parse_stream_name(item.name.removeprefix(trail.prefix))
-            described[label] = StreamDescription.parse(path.read_bytes())
+            description = StreamDescription.parse(path.read_bytes())
+            if StreamSource.parse(description.stream_arn) != StreamSource(trail, label):
+                raise ValueError(f"it describes {description.stream_arn}")  # noqa: TRY301  told like what the parser refuses
+            described[label] = description
         except (ValueError, KeyError, TypeError) as error:
             raise _not_a_description(item.name, error) from error
     return described
