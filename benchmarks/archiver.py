@@ -290,7 +290,7 @@ def run() -> dict[str, dict[str, float]]:
     }
 
 
-def show(figures: dict[str, dict[str, float]]) -> str:
+def report(figures: dict[str, dict[str, float]]) -> str:
     """The figures for people."""
     lines = []
     for title, values in figures.items():
@@ -300,4 +300,4 @@ def show(figures: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    print(show(run()))
+    print(report(run()))

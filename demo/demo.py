@@ -29,6 +29,7 @@ from archiver.format.values import comparable_attributes  # noqa: E402
 from tests.system.parts import AwsEndpoint, ministack  # noqa: E402
 
 TABLE: Final = "orders"
+MARK: Final = ".made-by-the-demo"
 GRAIN_S: Final = 1.2  # a little more than the grain of creation times
 BIG_NUMBER: Final = "12345678901234567890123456789012345678"
 Item = dict[str, Any]
@@ -66,6 +67,10 @@ class Shop:
         self._dynamodb.delete_item(TableName=TABLE, Key={"customer": {"S": customer}, "order": {"S": order}})
         return self._items.pop((customer, order))
 
+    def forget(self, customer: str, order: str) -> Item:
+        """What DynamoDB deletes by itself: gone without a request of the application."""
+        return self._items.pop((customer, order))
+
     def curtain(self) -> None:
         """Ends an act: what the table holds now is what any later question about this second must give."""
         time.sleep(GRAIN_S)
@@ -97,7 +102,7 @@ def expire_by_ttl(shop: Shop, archive: Path, stream_arn: str) -> None:
     """A TTL delete, as Lambda delivers it: no local API emits one with its `userIdentity`, so this event is made by
     hand, and given to the real Lambda handler.
     """
-    image = shop.delete("SESSION#1", "web")
+    image = shop.forget("SESSION#1", "web")
     key = {name: image[name] for name in ("customer", "order")}
     record = {
         "eventID": "0123456789abcdef0123456789abcdef",
@@ -187,12 +192,15 @@ def _base64(value: object) -> str:
 
 @contextmanager
 def archive_folder() -> Iterator[Path]:
-    """`./demo-archive`, made anew, so that the commands shown can be typed again afterwards."""
+    """`./demo-archive`, made anew, so that the commands shown can be typed again; only what a demo made is removed."""
     folder = Path(os.environ.get("DDBTRAIL_DEMO_ARCHIVE", "demo-archive")).resolve()
-    if folder.exists() and not (folder / "v1").is_dir() and any(folder.iterdir()):
-        raise SystemExit(f"{folder} exists and is no archive: move it away, or set DDBTRAIL_DEMO_ARCHIVE")
+    if folder.exists() and not (folder / MARK).exists():
+        raise SystemExit(
+            f"{folder} was not made by a demo: move it away, or set DDBTRAIL_DEMO_ARCHIVE to another folder"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    (folder / MARK).touch()
     yield folder
 
 

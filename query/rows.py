@@ -21,7 +21,7 @@ class Reader:
     def __init__(self, source: Source, segments: Sequence[SegmentFile]) -> None:
         self.source = source
         self._segments = segments
-        self._is_loaded = False
+        self._loaded: list[EvidenceFile] | None = None
 
     def read_segments(self, question: Question, segments: Sequence[SegmentFile]) -> None:
         """Makes segments the relation `changes`. Raises CorruptSegment, or UnreadableArchive if one is gone."""
@@ -29,11 +29,12 @@ class Reader:
         if not segments or not is_all or sum(file.stored.size_bytes for file in segments) > _KEPT_BYTES:
             question.read_segments(self._fetch(segments))
             return
-        if not self._is_loaded:
+        if self._loaded is None:
+            files = self._fetch(segments)
             with question.beside() as loading:
-                loading.load_segments(self._fetch(segments))
-            self._is_loaded = True
-        question.use_loaded(self._fetch(segments))
+                loading.load_segments(files)
+            self._loaded = files
+        question.use_loaded(self._loaded)
 
     def read_baseline(self, question: Question, relation: str, baseline: Baseline | None) -> None:
         """Makes a baseline the relation `floor` or `ceiling`, its digests checked first."""

@@ -224,6 +224,12 @@ def _of_format_2(place):
     pq.write_table(table.replace_schema_metadata(metadata), place)
 
 
+def _of_another_kind(place):
+    table = pq.read_table(_original(place))
+    metadata = {**table.schema.metadata, b"ddbtrail.kind": b"baseline"}
+    pq.write_table(table.replace_schema_metadata(metadata), place)
+
+
 def _original(place):
     """A whole segment of the same archive, of the same name if there is one."""
     return place if place.exists() else segments(place.parents[7])[0]
@@ -245,6 +251,7 @@ def _text(place):
             ),
         ),
         _of_format_2,
+        _of_another_kind,
         _text,
     ],
 )
