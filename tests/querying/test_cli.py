@@ -883,6 +883,8 @@ def test_ctrl_c_exits_130(environ, tmp_path):
         env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A test run in the background of a shell has SIGINT ignored, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         with open(tmp_path / "keys", "w"):
             time.sleep(1)  # past the imports: Python drops an interrupt that comes while it cleans up after one
