@@ -24,7 +24,7 @@ from typing import Any, Final
 from benchmarks.dataset import HOURS, START_MS, TRAIL, make
 
 THREADS: Final = 2
-REPETITIONS: Final = 3
+REPETITIONS: Final = int(os.environ.get("DDBTRAIL_BENCH_REPETITIONS", "3"))
 _MS_PER_S: Final = 1000
 NEWEST_S: Final = (START_MS + HOURS * 3_600_000) // _MS_PER_S
 MIDDLE_S: Final = (START_MS + HOURS * 1_800_000) // _MS_PER_S
