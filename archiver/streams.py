@@ -4,13 +4,14 @@ A stream record does not say which of its key attributes is the partition key. I
 create-only, and only when the key schema is known; without it everything is archived all the same, with NULL hints.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from archiver.format.description import StreamDescription
-from archiver.format.layout import StreamSource, stream_name
+from archiver.format.layout import StreamSource, Trail, label_time_ms, parse_stream_name, stream_name
 from archiver.format.record import change_record
+from archiver.store import ObjectStore
 
 _KEY_ORDER: Final = ("HASH", "RANGE")
 
@@ -123,6 +124,23 @@ def _key_types(source: StreamSource, record: Mapping[str, Any]) -> dict[str, str
     except (ValueError, TypeError, RecursionError):
         return None
     return {name: next(iter(value)) for name, value in record["dynamodb"]["Keys"].items()}
+
+
+def described_streams(store: ObjectStore, trail: Trail) -> dict[str, StreamDescription]:
+    """What the archive says of the streams of a table, by stream label, newest first."""
+    described = {}
+    for name, _ in sorted(store.list(f"{trail.prefix}streams/"), reverse=True):
+        label = parse_stream_name(name.removeprefix(trail.prefix))
+        described[label] = StreamDescription.parse(store.get(name))
+    return described
+
+
+def label_at(stream_labels: Iterable[str], from_ms: int) -> str | None:
+    """The newest stream that was already enabled when the interval began (epoch ms); None if there was none.
+
+    A stream enabled later has missed changes inside the interval: it must not cover the interval's beginning.
+    """
+    return max((label for label in stream_labels if label_time_ms(label) <= from_ms), default=None)
 
 
 def parse_key_schema(text: str) -> dict[str, tuple[str, ...]]:

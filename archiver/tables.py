@@ -1,12 +1,28 @@
-"""DescribeTable: the one question asked of the table itself, and the only import of boto3 for DynamoDB tables."""
+"""A table by its ARN, and DescribeTable: the one question asked of the table itself.
 
+The only import of boto3 for DynamoDB tables. Invariant: a question has short timeouts, so that a table that does not
+answer never holds up a batch for long.
+"""
+
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from archiver.format.layout import StreamSource
+from archiver.format.layout import StreamSource, Trail
 from archiver.streams import DescribeTable, TableUnreadable
 
 _FINAL: Final = frozenset({"AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"})
+_TABLE_ARN: Final = re.compile(
+    r"arn:aws[a-z-]*:dynamodb:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):table/(?P<table_name>[A-Za-z0-9_.-]+)"
+)
+
+
+def trail_of_table(table_arn: str) -> Trail:
+    """The trail of `arn:aws:dynamodb:<region>:<account>:table/<name>`. Raises ValueError for anything else."""
+    match = _TABLE_ARN.fullmatch(table_arn)
+    if match is None:
+        raise ValueError(f"{table_arn!r} is not the ARN of a DynamoDB table")
+    return Trail(**match.groupdict())
 
 
 def table_describer(*, endpoint_url: str | None = None, profile: str | None = None) -> DescribeTable:

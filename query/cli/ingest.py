@@ -26,7 +26,8 @@ from query.config import Settings, load, require_archive
 from query.errors import QueryError, UsageError
 
 if TYPE_CHECKING:
-    from archiver.baseline import Export, Written
+    from archiver.baseline import Written
+    from archiver.export import Export
     from archiver.store import ObjectStore
     from archiver.streams import DescribeTable
     from archiver.writer import BatchReport, Writer
@@ -116,7 +117,9 @@ def follow(
     """
 
     def work(say: _Stderr) -> int:
-        from archiver.follower import CheckpointFile, Follower, streams_client
+        from archiver.checkpoint import CheckpointFile
+        from archiver.follower import Follower
+        from archiver.streams_api import streams_client
 
         into = _Place.resolve(archive, key_schema, source)
         arn = _stream_arn(stream)
@@ -276,7 +279,8 @@ class _KeySchemas(Mapping[str, tuple[str, ...]]):
 
 
 def _open_export(url: str, table: str, source: _Source) -> "Export":
-    from archiver.baseline import find_export, open_export
+    from archiver.export import open_export
+    from archiver.export_files import find_export
 
     export = open_export(find_export(url, lambda: source.client("s3")))
     _check_table(table, export.trail, f"the export in {url}")
@@ -286,7 +290,8 @@ def _open_export(url: str, table: str, source: _Source) -> "Export":
 def _import_export(
     export: "Export", live: Mapping[str, Any], into: _Place, say: "_Stderr", *, stream_label: str | None
 ) -> "Written":
-    from archiver.baseline import BaselineWriter, described_streams, label_at
+    from archiver.baseline import BaselineWriter
+    from archiver.streams import described_streams, label_at
 
     store = into.store()
     described = described_streams(store, export.trail)
@@ -305,7 +310,9 @@ def _import_export(
 def _import_scan(
     table: str, source: _Source, into: _Place, say: "_Stderr", *, threads: int, stream_label: str | None
 ) -> "Written":
-    from archiver.baseline import BaselineWriter, scan_items, trail_of_table
+    from archiver.baseline import BaselineWriter
+    from archiver.scan import scan_items
+    from archiver.tables import trail_of_table
 
     name, region = _name_and_region(table)
     client = source.client("dynamodb", region=region, connections=threads)
@@ -388,7 +395,7 @@ def _explain_label(label: str | None, say: "_Stderr") -> None:
 
 
 def _check_table(given: str, trail: Trail, what: str) -> None:
-    from archiver.baseline import trail_of_table
+    from archiver.tables import trail_of_table
 
     names = (trail.account, trail.region, trail.table_name)
     try:

@@ -18,20 +18,16 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from archiver.baseline import (
-    BaselineExists,
-    BaselineWriter,
-    ExportFolder,
-    find_export,
-    label_at,
-    open_export,
-    scan_items,
-    trail_of_table,
-)
+from archiver.baseline import BaselineExists, BaselineWriter
 from archiver.errors import ExportRefused
+from archiver.export import open_export
+from archiver.export_files import ExportFolder, find_export
 from archiver.format.description import BaselineDescription, StreamDescription
 from archiver.format.layout import BaselineName, Trail
 from archiver.format.record import item_key_text
+from archiver.scan import scan_items
+from archiver.streams import label_at
+from archiver.tables import trail_of_table
 from query.cli import ingest
 from tests.simulator.memory_store import MemoryStore
 from tests.simulator.values import NUMBERS, VALUES

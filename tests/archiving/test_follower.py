@@ -19,8 +19,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archiver.checkpoint import CheckpointFile, CheckpointRefused, Position
 from archiver.errors import StoreRefused, StoreUnavailable, StreamUnavailable
-from archiver.follower import CheckpointFile, CheckpointRefused, Follower, Position
+from archiver.follower import Follower
 from archiver.format.layout import StreamSource
 from archiver.format.record import change_record
 from archiver.stream import as_delivered
