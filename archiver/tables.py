@@ -1,4 +1,4 @@
-"""A table by its ARN, and DescribeTable: the one question asked of the table itself.
+"""A table by its ARN, and DescribeTable: the one question asked of the table itself, and what its answer says.
 
 The only import of boto3 for DynamoDB tables. Invariant: a question has short timeouts, so that a table that does not
 answer never holds up a batch for long.
@@ -47,3 +47,16 @@ def table_describer(*, endpoint_url: str | None = None, profile: str | None = No
             raise TableUnreadable(str(error), is_final=False) from error
 
     return describe
+
+
+def key_of_table(live: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The key attributes of a described table in schema order, and their types."""
+    roles = {element["KeyType"]: element["AttributeName"] for element in live["KeySchema"]}
+    types = {one["AttributeName"]: one["AttributeType"] for one in live["AttributeDefinitions"]}
+    names = tuple(roles[role] for role in ("HASH", "RANGE") if role in roles)
+    return names, {name: types[name] for name in names}
+
+
+def enabled_label(live: Mapping[str, Any]) -> str | None:
+    """The label of a described table's stream, None if it is off."""
+    return live.get("LatestStreamLabel") if live.get("StreamSpecification", {}).get("StreamEnabled") else None

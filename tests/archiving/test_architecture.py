@@ -21,9 +21,11 @@ QUERY = [module for module in MODULES if module.startswith("query/")]
 BOTO3 = {
     *(f"archiver/{name}.py" for name in ("store", "tables", "streams_api", "export_files")),
     "query/source.py",
-    "query/cli/ingest.py",
+    "query/cli/writing.py",
 }
-WRITING_COMMANDS = {"query/cli/ingest.py"}
+WRITING_COMMANDS = {
+    f"query/cli/{name}.py" for name in ("archive", "follow", "import_baseline", "table_meant", "writing")
+}
 # The edges: the Lambda function, the commands, and `query.open`, whose callers may give a clock of their own.
 CLOCKS = {"archiver/handler.py", "query/__init__.py", "query/archive.py"}
 

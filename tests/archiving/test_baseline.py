@@ -28,7 +28,7 @@ from archiver.format.record import item_key_text
 from archiver.scan import scan_items
 from archiver.streams import label_at
 from archiver.tables import trail_of_table
-from query.cli import ingest
+from query.cli import import_baseline as ingest
 from tests.simulator.memory_store import MemoryStore
 from tests.simulator.values import NUMBERS, VALUES
 

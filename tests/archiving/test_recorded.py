@@ -16,7 +16,7 @@ from archiver.recorded import PayloadMissing, UnreadableRecording, iter_events, 
 from archiver.stream import records_of_event, understand
 from archiver.streams import Streams
 from archiver.writer import Writer
-from query.cli import ingest
+from query.cli import archive as ingest
 from tests.simulator.memory_store import MemoryStore
 
 FIRES = Path(__file__).parents[2] / "../shared/data/fires/events.jsonl.gz"

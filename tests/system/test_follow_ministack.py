@@ -16,12 +16,12 @@ import pytest
 from archiver.format.layout import SegmentName, StreamSource, Trail
 from archiver.format.values import comparable_attributes
 from archiver.segment import check_segment
-from query.cli import ingest
+from query.cli import follow as ingest
 from tests.simulator.values import VALUES
 from tests.system.parts import REGION, REPOSITORY, AwsEndpoint
 
 FOLLOW = (
-    "import sys; from query.cli.ingest import follow; sys.exit(follow(stream=sys.argv[1], endpoint_url=sys.argv[2]))"
+    "import sys; from query.cli.follow import follow; sys.exit(follow(stream=sys.argv[1], endpoint_url=sys.argv[2]))"
 )
 PATIENCE_S = 30.0
 
