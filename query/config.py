@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from query.errors import UsageError
-from query.instant import check_zone
 from query.key import parse_key_schema, parse_key_schemas
+from query.zone import check_zone
 
 FILE_NAME = "ddbtrail.toml"
 HOME_FILE = Path(".config/ddbtrail/config.toml")

@@ -14,8 +14,9 @@ from query.diff import AttributeChange, parse_path, touches
 from query.diff import changes as attribute_changes
 from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCoverage, UsageError
 from query.history import History, Row, changes_of_item, conflict_error, conflicts_of, versions_of
-from query.instant import Instant, Rev, format_ms
+from query.instant import Instant, format_ms
 from query.plan import ReadPlan, StatePlan, plan_changes
+from query.rev import Rev
 from query.state import Conflict, reconstruct
 
 if TYPE_CHECKING:

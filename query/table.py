@@ -12,11 +12,13 @@ from query.coverage import Coverage, coverage_of
 from query.engine import Engine, filter_rows
 from query.errors import UsageError
 from query.history import change_of
-from query.instant import Instant, Rev, format_ms, parse_when_or_rev
+from query.instant import Instant, format_ms
 from query.key import KeyAttribute, KeySchema, parse_key, parse_partition
 from query.plan import ReadPlan, StatePlan, changes_between, plan_changes, plan_state
+from query.rev import Rev
 from query.rows import Reader, label_spans
 from query.state import Conflict, Moment, States, find_conflicts, reconstruct
+from query.when import parse_when_or_rev
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,12 +15,15 @@ from query import config
 from query.cli.options import Options
 from query.cli.output import Target, choose_target
 from query.errors import UsageError
-from query.instant import Instant, Rev, echo_range, parse_period, parse_when
+from query.instant import Instant, echo_range
+from query.period import parse_period
 from query.render.formats import json_document, text_of, write_parquet
 from query.render.records import plan_sheet
 from query.render.redaction import Redaction
 from query.render.sheet import Sheet, dump
 from query.render.text import counted, grouped, size_text, visible
+from query.rev import Rev
+from query.when import parse_when
 
 if TYPE_CHECKING:
     from query.archive import Archive

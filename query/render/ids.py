@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
-from query.instant import Rev
+from query.rev import Rev
 
 _SHORTEST: Final = 6
 

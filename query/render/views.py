@@ -13,9 +13,10 @@ import orjson
 from archiver.format.values import plain, plain_attributes
 from query.answer import Change, State, Version
 from query.diff import AttributeChange, Step, changed_attributes, changes, touches
-from query.instant import Instant, Rev, format_ms
+from query.instant import Instant, format_ms
 from query.render.redaction import Redaction
 from query.render.sheet import Json
+from query.rev import Rev
 
 NOTHING_REDACTED: Final = Redaction()
 

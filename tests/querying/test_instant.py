@@ -8,17 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query.errors import NaiveTimeError, UsageError
-from query.instant import (
-    Instant,
-    Period,
-    Rev,
-    check_zone,
-    echo_range,
-    format_ms,
-    parse_period,
-    parse_when,
-    parse_when_or_rev,
-)
+from query.instant import Instant, echo_range, format_ms
+from query.period import Period, parse_period
+from query.rev import Rev
+from query.when import parse_when, parse_when_or_rev
+from query.zone import check_zone
 
 
 def ms(*clock):

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from archiver.format.layout import Trail
 from query.answer import Basis, Change, Outcome, State
 from query.errors import UsageError
-from query.instant import parse_when_or_rev
 from query.render.formats import text_of, write_parquet
 from query.render.ids import short_ids
 from query.render.records import change_sheet, difference_sheet, state_sheet
@@ -22,6 +21,7 @@ from query.render.redaction import MASK, Redaction
 from query.render.story import Telling, heading, patch_lines, story
 from query.render.text import Look, elide, grouped, size_text, visible, width_of
 from query.render.views import ChangeView, StateView
+from query.when import parse_when_or_rev
 
 AT_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
 EVIL = "=cmd|'/c calc'!A1 \x1b[31mred\x9b2J \u202egnp.exe <script>alert(1)</script> | `x`"
