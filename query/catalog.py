@@ -20,8 +20,8 @@ from archiver.format.layout import (
     parse_stream_name,
 )
 from query.errors import AmbiguousTable, CorruptSegment, UnknownTable, UnreadableArchive
-from query.key import TableRef
 from query.source import Source, StoredObject
+from query.table_ref import TableRef
 
 _CLOSE_NAMES: Final = 3
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from query.errors import UsageError
-from query.key import parse_key_schema, parse_key_schemas
+from query.key_schema import parse_key_schema, parse_key_schemas
 from query.zone import check_zone
 
 FILE_NAME = "ddbtrail.toml"

@@ -13,7 +13,8 @@ from query.engine import Engine, filter_rows
 from query.errors import UsageError
 from query.history import change_of
 from query.instant import Instant, format_ms
-from query.key import KeyAttribute, KeySchema, parse_key, parse_partition
+from query.key import parse_key, parse_partition
+from query.key_schema import KeyAttribute, KeySchema
 from query.plan import ReadPlan, StatePlan, changes_between, plan_changes, plan_state
 from query.rev import Rev
 from query.rows import Reader, label_spans

@@ -15,12 +15,14 @@ from query.cli.exits import tell
 from query.diff import Step
 from query.errors import IdentityConflict, KeyMismatch, UsageError
 from query.instant import format_ms
-from query.key import SortCondition, TypedKey, parse_item_or_collection, parse_keys_file
+from query.key import TypedKey, parse_item_or_collection
+from query.keys_file import parse_keys_file
 from query.render.redaction import Redaction
 from query.render.sheet import dump
 from query.render.story import key_text
 from query.render.text import counted, grouped
 from query.render.views import ChangeView
+from query.sort_condition import SortCondition
 
 if TYPE_CHECKING:
     from query.item import Collection, Item

@@ -61,9 +61,9 @@ def history(
     from query.cli.invocation import Invocation, check_limit, parse_operations
     from query.cli.outcome import nothing_found
     from query.diff import parse_path
-    from query.key import parse_sort_condition
     from query.render.records import change_sheet
     from query.render.story import Telling, heading, story
+    from query.sort_condition import parse_sort_condition
 
     ops, most = parse_operations(op), check_limit(limit)
     paths = [parse_path(path) for path in attr]

@@ -8,22 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query import key as key_module
+from query import keys_file as key_module
 from query.errors import KeyMismatch, UsageError
-from query.key import (
-    KeyAttribute,
-    KeySchema,
-    SortCondition,
-    TableRef,
-    parse_item_or_collection,
-    parse_key,
-    parse_key_schema,
-    parse_key_schemas,
-    parse_keys_file,
-    parse_partition,
-    parse_sort_condition,
-    parse_table_ref,
-)
+from query.key import parse_item_or_collection, parse_key, parse_partition
+from query.key_schema import KeyAttribute, KeySchema, parse_key_schema, parse_key_schemas
+from query.keys_file import parse_keys_file
+from query.sort_condition import SortCondition, parse_sort_condition
+from query.table_ref import TableRef, parse_table_ref
 
 TEXTS = KeySchema(KeyAttribute("pk", "S"), KeyAttribute("sk", "S"))
 ORDERS = KeySchema(KeyAttribute("customer_id", "N"), KeyAttribute("order_date", "S"))
