@@ -28,7 +28,7 @@ from archiver.format.record import item_key_text
 from archiver.scan import scan_items
 from archiver.streams import label_at
 from archiver.tables import trail_of_table
-from query.cli import import_baseline as ingest
+from query.cli.import_baseline import baseline
 from tests.simulator.memory_store import MemoryStore
 from tests.simulator.values import NUMBERS, VALUES
 
@@ -419,13 +419,13 @@ def test_the_command_imports_an_export(elsewhere, table, capsys):
     """Every way to name a table works; the export itself says which one it is."""
     folder = MadeExport(elsewhere, FILES).write()
     options = {"from_export": str(folder), "archive": "archive", "key_schema": "pk,sk", "describe_table": False}
-    assert ingest.baseline(table, **options) == 0
+    assert baseline(table, **options) == 0
     described = described_in(elsewhere / "archive")
     assert (described.items, described.stream_label) == (97, None)
     said = capsys.readouterr().err
     assert "97 items in 1 part" in said
     assert "adds no coverage" in said, "without a stream the consequence is explained"
-    assert ingest.baseline(table, **options) == 0
+    assert baseline(table, **options) == 0
     assert "was there already" in capsys.readouterr().err
 
 
@@ -433,7 +433,7 @@ def test_an_export_of_another_table_is_not_imported(elsewhere, capsys):
     """A mistyped folder must not end in the wrong trail."""
     folder = MadeExport(elsewhere, FILES).write()
     options = {"from_export": str(folder), "archive": "archive", "key_schema": "pk,sk", "describe_table": False}
-    assert ingest.baseline("customers", **options) == 2
+    assert baseline("customers", **options) == 2
     assert "is of 111122223333/eu-west-1/orders, not of customers" in capsys.readouterr().err
     assert not (elsewhere / "archive").exists()
 
@@ -445,21 +445,21 @@ def test_key_and_stream_come_from_the_archive_if_it_knows_them(elsewhere):
     put_stream(archive, LABEL, (("pk", "S"), ("sk", "N")))
     put_stream(archive, "2026-11-04T07:28:00.000", (("pk", "S"), ("sk", "N")))
     folder = MadeExport(elsewhere, FILES).write()
-    assert ingest.baseline("orders", from_export=str(folder), archive="archive", describe_table=False) == 0
+    assert baseline("orders", from_export=str(folder), archive="archive", describe_table=False) == 0
     assert described_in(archive).stream_label == LABEL
 
 
 def test_without_a_known_key_the_command_asks_for_it(elsewhere, capsys):
     """An export holds whole items; guessing which attributes name them would merge items."""
     folder = MadeExport(elsewhere, FILES).write()
-    assert ingest.baseline("orders", from_export=str(folder), archive="archive", describe_table=False) == 2
+    assert baseline("orders", from_export=str(folder), archive="archive", describe_table=False) == 2
     assert "--key-schema pk,sk" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [{}, {"scan": True, "from_export": "x"}])
 def test_one_source_is_needed(elsewhere, options, capsys):
     """Neither and both are questions, not answers."""
-    assert ingest.baseline("orders", archive="archive", **options) == 2
+    assert baseline("orders", archive="archive", **options) == 2
     assert "--from-export" in capsys.readouterr().err
 
 
@@ -504,7 +504,7 @@ def test_a_scan_is_a_baseline_of_the_live_table(table, elsewhere):
         item = {"pk": {"S": "o-1"}, "sk": {"N": str(number)}, "n": {"N": text}, "b": {"B": blob}, "s": {"BS": [blob]}}
         table.put_item(TableName="orders", Item=item)
     live = table.describe_table(TableName="orders")["Table"]
-    assert ingest.baseline("orders", scan=True, archive="archive", threads=3) == 0
+    assert baseline("orders", scan=True, archive="archive", threads=3) == 0
     described = described_in(elsewhere / "archive")
     assert (described.items, described.stream_label, described.table_id) == (
         8,
@@ -561,7 +561,7 @@ def test_a_scan_that_fails_leaves_no_baseline(elsewhere):
 
 def test_a_table_that_does_not_exist_ends_with_4(aws, capsys):
     """What AWS says is passed on, without a traceback."""
-    assert ingest.baseline("orders", scan=True, archive="archive") == 4
+    assert baseline("orders", scan=True, archive="archive") == 4
     assert "ResourceNotFoundException" in capsys.readouterr().err
 
 
@@ -576,18 +576,18 @@ def test_an_export_is_read_where_aws_put_it(aws, elsewhere, url):
             key = path.relative_to(elsewhere / "made").as_posix()
             s3.put_object(Bucket="exports", Key=f"nightly/{key}", Body=path.read_bytes())
     options = {"archive": "archive", "key_schema": "pk,sk", "describe_table": False}
-    assert ingest.baseline("orders", from_export=url, **options) == 0
+    assert baseline("orders", from_export=url, **options) == 0
     assert described_in(elsewhere / "archive").items == 97
     s3.delete_object(Bucket="exports", Key=f"nightly/AWSDynamoDB/{EXPORT_ID}/{FIRST}")
-    assert ingest.baseline("orders", from_export=url, **options) == 4
+    assert baseline("orders", from_export=url, **options) == 4
 
 
 def test_the_live_table_tells_key_and_stream_only_if_it_is_the_exported_one(table, elsewhere, capsys):
     """A table made anew under the name has another key, another stream, another history."""
     made = MadeExport(elsewhere / "another", FILES)
     made.summary["tableId"] = TABLE_ID[::-1]
-    assert ingest.baseline("orders", from_export=str(made.write()), archive="archive") == 2
+    assert baseline("orders", from_export=str(made.write()), archive="archive") == 2
     assert "another table today" in capsys.readouterr().err
     folder = MadeExport(elsewhere, FILES).write()
-    assert ingest.baseline("orders", from_export=str(folder), archive="archive") == 0
+    assert baseline("orders", from_export=str(folder), archive="archive") == 0
     assert described_in(elsewhere / "archive").key_schema == (("pk", "S"), ("sk", "N"))

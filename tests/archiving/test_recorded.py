@@ -16,7 +16,7 @@ from archiver.recorded import PayloadMissing, UnreadableRecording, iter_events, 
 from archiver.stream import records_of_event, understand
 from archiver.streams import Streams
 from archiver.writer import Writer
-from query.cli import archive as ingest
+from query.cli.archive import archive
 from tests.simulator.memory_store import MemoryStore
 
 FIRES = Path(__file__).parents[2] / "../shared/data/fires/events.jsonl.gz"
@@ -288,7 +288,7 @@ def objects(folder: Path) -> set[str]:
 def test_the_command_archives_what_the_function_would(tmp_path, capsys):
     """Every way in ends in the same objects."""
     (tmp_path / "events").write_bytes(JSON_LINES)
-    assert ingest.archive("events", archive="archive") == 0
+    assert archive("events", archive="archive") == 0
     store = MemoryStore()
     for each in EVENTS:
         Writer(store, Streams()).archive(each["Records"], now_ms=1_790_000_100_000)
@@ -299,9 +299,9 @@ def test_the_command_archives_what_the_function_would(tmp_path, capsys):
 def test_archiving_a_file_again_changes_nothing(tmp_path, capsys):
     """The remedy for every doubt is to run it once more."""
     (tmp_path / "events").write_bytes(JSON_LINES)
-    ingest.archive("events", archive="archive")
+    archive("events", archive="archive")
     before = {name: (tmp_path / "archive" / name).stat().st_mtime_ns for name in objects(tmp_path / "archive")}
-    assert ingest.archive("events", archive="archive") == 0
+    assert archive("events", archive="archive") == 0
     assert {name: (tmp_path / "archive" / name).stat().st_mtime_ns for name in before} == before
     assert "3 segments of them there already" in capsys.readouterr().err
 
@@ -309,7 +309,7 @@ def test_archiving_a_file_again_changes_nothing(tmp_path, capsys):
 def test_the_command_stops_at_a_broken_line_with_what_is_before_it_archived(tmp_path, capsys):
     """Exit code 4, the line that has to be mended, and how far it came."""
     (tmp_path / "events").write_bytes(orjson.dumps(event(1)) + b"\noops\n" + orjson.dumps(event(2)))
-    assert ingest.archive("events", archive="archive") == 4
+    assert archive("events", archive="archive") == 4
     said = capsys.readouterr().err
     assert "archived 1 record in 1 segment" in said
     assert "events line 2 is not JSON" in said
@@ -319,7 +319,7 @@ def test_the_command_stops_at_a_broken_line_with_what_is_before_it_archived(tmp_
 def test_quarantine_is_counted_and_shown(tmp_path, capsys):
     """What could not be understood must not pass unseen."""
     (tmp_path / "events").write_bytes(orjson.dumps({"Records": [record(1), {"odd": 1}, record(2, SequenceNumber="x")]}))
-    assert ingest.archive("events", archive="archive") == 0
+    assert archive("events", archive="archive") == 0
     said = capsys.readouterr().err
     assert "archived 1 record in 1 segment; 2 records quarantined" in said
     folder = said.split("kept verbatim in ")[1].split(",")[0]
@@ -330,7 +330,7 @@ def test_a_composite_key_takes_its_order_from_the_command_line(tmp_path):
     """A record does not say which of its two key attributes is the partition key."""
     keys = {"at": {"S": "2026"}, "id": {"S": "o-1"}}
     (tmp_path / "events").write_bytes(orjson.dumps({"Records": [record(1, Keys=keys, NewImage=keys)]}))
-    assert ingest.archive("events", archive="archive", key_schema="id,at") == 0
+    assert archive("events", archive="archive", key_schema="id,at") == 0
     (described,) = (tmp_path / "archive").glob("v1/*/*/*/streams/*.json")
     assert [each["name"] for each in orjson.loads(described.read_bytes())["key_schema"]] == ["id", "at"]
 
@@ -348,14 +348,14 @@ def test_a_composite_key_takes_its_order_from_the_command_line(tmp_path):
 def test_a_command_that_makes_no_sense_ends_with_2(tmp_path, files, options, capsys):
     """Usage is told apart from failure."""
     (tmp_path / "events").write_bytes(JSON_LINES)
-    assert ingest.archive(*files, **options) == 2
+    assert archive(*files, **options) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_quiet_leaves_only_errors(tmp_path, capsys):
     """A script asks for silence, not for blindness."""
     (tmp_path / "events").write_bytes(JSON_LINES + b"oops")
-    assert ingest.archive("events", archive="archive", quiet=True) == 4
+    assert archive("events", archive="archive", quiet=True) == 4
     assert capsys.readouterr().err.startswith("events line 4 is not JSON")
 
 

@@ -16,7 +16,8 @@ import pytest
 from archiver.format.layout import SegmentName, StreamSource, Trail
 from archiver.format.values import comparable_attributes
 from archiver.segment import check_segment
-from query.cli import follow as ingest
+from query.cli.follow import follow as follow_command
+from query.cli.import_baseline import baseline
 from tests.simulator.values import VALUES
 from tests.system.parts import REGION, REPOSITORY, AwsEndpoint
 
@@ -128,7 +129,7 @@ def by_value(changes):
 
 def follow(table: LiveTable, **options) -> int:
     endpoint_url = os.environ["AWS_ENDPOINT_URL"]
-    return ingest.follow(
+    return follow_command(
         stream=table.stream_arn,
         archive="archive",
         endpoint_url=endpoint_url,
@@ -201,7 +202,9 @@ def test_ctrl_c_keeps_what_was_read(table, tmp_path, endpoint):
 def test_a_wrong_endpoint_is_said_to_be_wrong(table, monkeypatch, capsys):
     """An unknown stream is an error with a hint, not an empty archive."""
     arn = table.stream_arn[:-3] + "999"
-    assert ingest.follow(stream=arn, archive="archive", endpoint_url=os.environ["AWS_ENDPOINT_URL"], region=REGION) == 4
+    assert (
+        follow_command(stream=arn, archive="archive", endpoint_url=os.environ["AWS_ENDPOINT_URL"], region=REGION) == 4
+    )
     assert "24 hours" in capsys.readouterr().err
 
 
@@ -211,7 +214,7 @@ def test_a_scan_of_the_table_agrees_with_what_was_written(table, tmp_path):
         table.put(number, value)
     table.delete(0)
     url = os.environ["AWS_ENDPOINT_URL"]
-    assert ingest.baseline(table.name, scan=True, archive="archive", endpoint_url=url, region=REGION) == 0
+    assert baseline(table.name, scan=True, archive="archive", endpoint_url=url, region=REGION) == 0
     (described,) = (tmp_path / "archive").glob("v1/*/*/*/baselines/*/baseline.json")
     members = orjson.loads(described.read_bytes())
     assert members["items"] == len(VALUES) - 1
