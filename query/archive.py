@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from archiver.format.layout import Trail
 from query.catalog import Evidence, find_trail, trails
-from query.config import ANY_TABLE, Settings
 from query.coverage import coverage_of
 from query.engine import Engine
-from query.key_schema import KeySchema
+from query.key_schema import ANY_TABLE, KeySchema
 from query.rows import Reader, label_spans
+from query.settings import Settings
 from query.source import Access, Source, open_source
 from query.table import Table, key_schema_of
 from query.table_ref import parse_table_ref

@@ -10,6 +10,8 @@ from typing import Literal
 from query.errors import KeyMismatch, UsageError
 from query.table_ref import TABLE_NAME
 
+ANY_TABLE = "*"  # no table can bear that name: the key schema that `--key-schema pk,sk` gives without one
+
 KeyType = Literal["S", "N", "B"]
 
 

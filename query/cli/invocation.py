@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from query import config
 from query.cli.options import Options
 from query.cli.output import Target, choose_target
+from query.config import load
 from query.errors import UsageError
 from query.instant import Instant, echo_range
 from query.period import parse_period
@@ -23,6 +23,7 @@ from query.render.redaction import Redaction
 from query.render.sheet import Sheet, dump
 from query.render.text import counted, grouped, size_text, visible
 from query.rev import Rev
+from query.settings import require_archive
 from query.when import parse_when
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Invocation:
         if flags["output"] in formats:
             flags["output"] = None
         self.options = options
-        self.settings = config.load(flags, os.environ, cwd=Path.cwd(), home=Path.home())
+        self.settings = load(flags, os.environ, cwd=Path.cwd(), home=Path.home())
         self.now_ms = time.time_ns() // 1_000_000
         self.target: Target = choose_target(options, self.settings, is_paged=is_paged and not options.no_pager)
         if self.target.output == "ddb-json" and "ddb-json" not in formats:
@@ -60,7 +61,7 @@ class Invocation:
         """The archive in use. Raises UsageError or UnreadableArchive."""
         import query
 
-        url = config.require_archive(self.settings)
+        url = require_archive(self.settings)
         return query.open(url, settings=self.settings, now_ms=lambda: self.now_ms)
 
     def redaction(self, table: "Table") -> Redaction:

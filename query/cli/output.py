@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from query.cli.options import Options
-from query.config import OUTPUTS, Settings
+from query.config_values import OUTPUTS
 from query.errors import QueryError, UsageError
 from query.render.formats import EXTENSIONS
 from query.render.text import Look
+from query.settings import Settings
 
 _FOR_PEOPLE: Final = "table"
 _FOR_PIPES: Final = "jsonl"

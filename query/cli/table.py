@@ -176,7 +176,7 @@ def _tell_state(run: "Invocation", state: "TableState", count: int, what: str, *
 
 def _confirm(run: "Invocation", plan: "ReadPlan", max_scan: str, *, is_sure: bool) -> None:
     """Asks, on a terminal, before much is read. Raises UsageError for a no, or for a size that is none."""
-    from query.config import parse_size
+    from query.config_values import parse_size
     from query.errors import UsageError
     from query.render.text import size_text
 

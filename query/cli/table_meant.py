@@ -14,7 +14,7 @@ from query.errors import UsageError
 if TYPE_CHECKING:
     from archiver.export import Export
     from archiver.streams import DescribeTable
-    from query.config import Settings
+    from query.settings import Settings
 
 
 def live_table(export: "Export", describe: "DescribeTable", say: Stderr) -> Mapping[str, Any]:

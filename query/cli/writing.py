@@ -18,8 +18,9 @@ from cyclopts import Parameter
 from archiver.errors import ArchiverError, NotConfigured
 from query.cli.exits import FAILED, INTERRUPTED
 from query.cli.progress import Stderr
-from query.config import Settings, load, require_archive
+from query.config import load
 from query.errors import QueryError
+from query.settings import Settings, require_archive
 
 if TYPE_CHECKING:
     from archiver.store import ObjectStore

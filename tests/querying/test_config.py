@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from query.config import FILE_NAME, HOME_FILE, Settings, TableSettings, load, parse_size, require_archive
+from query.config import load
+from query.config_sources import FILE_NAME, HOME_FILE
+from query.config_values import parse_size
 from query.errors import UsageError
+from query.settings import Settings, TableSettings, require_archive
 
 PROD = """
 default_archive = "prod"
