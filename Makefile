@@ -7,15 +7,20 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv
 EMUL := .emul
+LAMBDA := .lambda
 BIN := $(VENV)/bin
 WORKERS ?= 2
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3)
 # An emulator folder of one's own (DDBTRAIL_EMULATORS) is used as it is, never installed into.
 EMULATORS := $(if $(DDBTRAIL_EMULATORS),,$(EMUL)/.locked)
 INSTALLED := $(VENV)/.installed
+RUNTIME := $(LAMBDA)/.locked
+# Lambda's runtime is Python 3.13, whatever else this machine has.
+LAMBDA_PYTHONS := $(or $(LAMBDA_PYTHON),python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3.13))
 
 # ensurepip is what Debian leaves out of python3 and puts into python3-venv.
 SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+SUITABLE_FOR_LAMBDA := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 13))
 
 # $(call install_locked,FOLDER,LOCK): a virtual environment with exactly the packages of the lock.
 define install_locked
@@ -51,11 +56,11 @@ demo: $(INSTALLED) $(EMULATORS) ## Write to a DynamoDB on this machine, archive 
 	@$(BIN)/python demo/demo.py
 
 .PHONY: test
-test: lint types $(EMULATORS) ## Run everything but the long campaigns: lint, types, tests
+test: lint types $(EMULATORS) $(RUNTIME) ## Run everything but the long campaigns: lint, types, tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long"
 
 .PHONY: test-long
-test-long: $(INSTALLED) $(EMULATORS) ## Run the long campaigns
+test-long: $(INSTALLED) $(EMULATORS) $(RUNTIME) ## Run the long campaigns
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long
 
 .PHONY: test-rgw
@@ -65,6 +70,10 @@ test-rgw: $(INSTALLED) ## Run the tests that need Ceph RADOS Gateway
 .PHONY: bench
 bench: $(INSTALLED) $(EMULATORS) ## Measure; docs/performance.md says what the figures mean
 	@$(BIN)/python -m benchmarks
+
+.PHONY: package
+package: $(INSTALLED) ## Build the Lambda packages and the CloudFormation template into build/
+	@$(BIN)/python -m infra.build $(if $(CODE_BUCKET),--code-bucket $(CODE_BUCKET))
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and format with ruff
@@ -83,6 +92,10 @@ venv: $(INSTALLED) ## Install the project and its tools into .venv
 emulators: $(EMULATORS) ## Install the AWS emulator into .emul (it needs packages that .venv must not have)
 	@:
 
+.PHONY: runtime
+runtime: $(RUNTIME) ## Install Lambda's runtime client into .lambda (needs Python 3.13; without it its tests skip)
+	@:
+
 .PHONY: lock
 lock: ## Write the locks anew from pyproject.toml (with the oldest supported Python)
 	@rm -rf build/lock && mkdir -p build/lock
@@ -92,20 +105,48 @@ lock: ## Write the locks anew from pyproject.toml (with the oldest supported Pyt
 	@build/lock/emulators/bin/python -m pip freeze >requirements/emulators.txt
 	@rm -rf build/lock
 
+# boto3 is of the month in which Lambda got Python 3.13: no runtime has an older one. aws-sam-cli is there for the
+# Runtime Interface Emulator in its wheel, without the sixty packages it needs for itself.
+.PHONY: lock-lambda
+lock-lambda: $(INSTALLED) $(RUNTIME) ## Write the locks of the Lambda packages and of Lambda's runtime anew
+	@$(BIN)/python -m infra.wheels
+	@rm -rf build/lock && $(LAMBDA)/bin/python -m venv build/lock/lambda
+	@$(call pip,build/lock/lambda,awslambdaric boto3==1.35.60)
+	@$(call pip,build/lock/lambda,--no-deps aws-sam-cli)
+	@build/lock/lambda/bin/python -m pip freeze >requirements/runtime.txt
+	@rm -rf build/lock
+
 .PHONY: clean
 clean: ## Remove caches and what was built
 	@rm -rf build dist demo-archive .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find . -name __pycache__ -not -path './.venv/*' -not -path './.emul/*' -prune -exec rm -rf {} +
+	@find . -name __pycache__ -not -path './.venv/*' -not -path './.emul/*' -not -path './.lambda/*' -prune -exec rm -rf {} +
 
 .PHONY: clean-all
-clean-all: clean ## Remove .venv and .emul too
-	@rm -rf $(VENV) $(EMUL)
+clean-all: clean ## Remove .venv, .emul and .lambda too
+	@rm -rf $(VENV) $(EMUL) $(LAMBDA)
 
 $(VENV)/.locked: requirements/dev.txt
 	$(call install_locked,$(VENV),requirements/dev.txt)
 
 $(EMUL)/.locked: requirements/emulators.txt
 	$(call install_locked,$(EMUL),requirements/emulators.txt)
+
+# Not an error where Python 3.13 is missing: everything but the test of the built package runs without, and that says so.
+$(RUNTIME): requirements/runtime.txt
+	@python=; for candidate in $(LAMBDA_PYTHONS); do \
+		if "$$candidate" -c '$(SUITABLE_FOR_LAMBDA)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "no Python 3.13 here: the tests of the Lambda package will skip (LAMBDA_PYTHON=/path/to/python3.13)" >&2; \
+		exit 0; \
+	fi; \
+	if ! $(LAMBDA)/bin/python -c '$(SUITABLE_FOR_LAMBDA)' >/dev/null 2>&1; then \
+		echo "making $(LAMBDA) with $$("$$python" --version)"; \
+		"$$python" -m venv --clear $(LAMBDA) || exit 1; \
+	fi; \
+	echo "installing requirements/runtime.txt into $(LAMBDA)"; \
+	$(call pip,$(LAMBDA),--no-deps -r requirements/runtime.txt); \
+	touch $@
 
 $(INSTALLED): $(VENV)/.locked pyproject.toml
 	@$(call pip,$(VENV),--no-build-isolation --no-deps -e .)

@@ -1,0 +1,1 @@
+"""The deployable stack and the build of the Lambda packages. Nothing here runs in AWS."""

@@ -1,0 +1,56 @@
+"""The SAM template as plain CloudFormation, which needs neither SAM nor a macro where it is deployed.
+
+Two things differ from infra/template.yaml, and only here: the packages are taken from a bucket, by architecture, and
+so the rule that the template carries one package is gone. The translation itself is AWS's own (aws-sam-translator).
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+import yaml
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+TEMPLATE: Final = Path(__file__).resolve().parent / "template.yaml"
+
+_HEAD: Final = "# Made from infra/template.yaml, which explains it, by: make package. Change that file, not this one.\n"
+_CODE: Final = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Fn::Sub": "${CodePrefix}archiver-${Architecture}.zip"}}
+
+
+def sam_template(path: Path = TEMPLATE) -> dict[str, Any]:
+    """infra/template.yaml as data, short intrinsic functions (`!Ref`) written out."""
+    template: dict[str, Any] = yaml_parse(path.read_text())
+    return template
+
+
+def plain_template(*, code_bucket: str = "") -> str:
+    """The text of the CloudFormation template. With `code_bucket` its parameter CodeBucket has that default."""
+    template = sam_template()
+    del template["Rules"]["PackageOfThisTemplate"]
+    if not template["Rules"]:
+        del template["Rules"]
+    template["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"] = _CODE
+    template["Parameters"] |= _code_parameters(code_bucket)
+    # The translator wants some region to know the partition by; nothing of it reaches the result, as a test checks. It
+    # would ask IAM for managed policies if a function here named one.
+    translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="us-east-1"))
+    plain = translator.translate(template, parameter_values={})
+    return _HEAD + yaml.safe_dump(_plain(plain), sort_keys=False, width=120, allow_unicode=True)
+
+
+def _code_parameters(code_bucket: str) -> dict[str, Any]:
+    default = {"Default": code_bucket} if code_bucket else {}
+    bucket = {"Type": "String", "Description": "The bucket that holds the packages, in this region", **default}
+    prefix = {"Type": "String", "Default": "", "Description": "What their names begin with, such as v1.2.0/"}
+    return {"CodeBucket": bucket, "CodePrefix": prefix}
+
+
+def _plain(value: Any) -> Any:
+    """The translator's own dict and str types as Python's, which YAML can write."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, str) else value
