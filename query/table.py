@@ -24,7 +24,8 @@ from query.when import parse_when_or_rev
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from query.item import Collection, Item
+    from query.collection import Collection
+    from query.item import Item
 
 _EVER_MS: Final = 2**62
 _ROWS_PER_BATCH: Final = 10_000
@@ -149,7 +150,7 @@ class Table:
 
     def collection(self, *key: object, named: Sequence[str] = (), json_text: str | None = None) -> "Collection":
         """The items that share a partition key. Raises KeyMismatch."""
-        from query.item import Collection  # noqa: PLC0415
+        from query.collection import Collection  # noqa: PLC0415
 
         return Collection(
             self, parse_partition(self.key_schema, key, named=named, json_text=json_text, table=self.name)

@@ -25,7 +25,8 @@ from query.render.views import ChangeView
 from query.sort_condition import SortCondition
 
 if TYPE_CHECKING:
-    from query.item import Collection, Item
+    from query.collection import Collection
+    from query.item import Item
     from query.table import Table
 
 Target = Any  # an Item, or the one Collection

@@ -1,6 +1,6 @@
 """The options that every reading command takes, after its name. What they mean together, `invocation` decides.
 
-Values stay text here: `query.config_values` reads them as it reads files and environment, so that a mistake is told alike.
+Values stay text here: `query.config_values` reads them as it reads files and environment, so a mistake is told alike.
 """
 
 from dataclasses import dataclass

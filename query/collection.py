@@ -1,0 +1,68 @@
+"""One item collection: the items that share a partition key, and their versions in one list.
+
+Invariant: an item about which evidence contradicts itself gives no version and is named in `conflicts`; all others are
+told.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from archiver.format.keytext import key_text
+from query.answer import Version
+from query.history import Row, changes_of_item, conflicts_of, versions_of
+from query.item import Item
+from query.plan import ReadPlan, plan_changes
+from query.state import Conflict
+from query.versioned import Versioned
+
+if TYPE_CHECKING:
+    from query.table import Table
+
+
+class Collection(Versioned):
+    """The items that share a partition key."""
+
+    def __init__(self, table: "Table", partition: Mapping[str, Any]) -> None:
+        self.table = table
+        self.key = dict(partition)
+        self._segments = [segment.stored.name for segment in table.evidence.segments]
+
+    @cached_property
+    def _rows(self) -> dict[str, list[Row]]:
+        table = self.table
+        ((name, value),) = self.key.items()
+        rows: dict[str, list[Row]] = {}
+        with table.engine.ask() as question:
+            table.reader.read_segments(question, table.evidence.segments)
+            for row in question.arrow("collection_rows", {"pk": key_text(value)}).to_pylist():
+                if row["pk"] is not None or orjson.loads(row["item_key"]).get(name) == value:
+                    rows.setdefault(row["item_key"], []).append(row)
+        return rows
+
+    @property
+    def plan(self) -> ReadPlan:
+        return plan_changes(self.table.evidence, f"history of {self.key}", since_ms=None, until_ms=None)
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The changes of the collection that evidence contradicts itself about."""
+        return tuple(conflict for rows in self._rows.values() for conflict in conflicts_of(rows, self._segments))
+
+    def items(self) -> list[Item]:
+        """The items of the collection that have a recorded change, in order of item key."""
+        return [Item(self.table, orjson.loads(item_key)) for item_key in sorted(self._rows)]
+
+    @property
+    def versions(self) -> list[Version]:
+        """The versions of all its items in the order of their changes, without the items in `conflicts`."""
+        versions = [
+            version
+            for rows in self._rows.values()
+            if not conflicts_of(rows, self._segments)
+            for version in versions_of(changes_of_item(self.table.trail, rows, self._segments))
+        ]
+        versions.sort(key=lambda version: (version.change.order, version.item_key) if version.change else ((), ""))
+        return versions
