@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from query.cli.options import Options
+from query.cli.options import Options, Which
 from query.cli.output import Target, choose_target
 from query.config import load
 from query.errors import UsageError
@@ -79,10 +79,9 @@ class Invocation:
                 ends = coverage.covered_since_ms, coverage.newest_change_ms
         return parse_when(text, now_ms=self.now_ms, zone=self.settings.tz, coverage=ends).ms
 
-    def resolve_range(
-        self, since: str | None, until: str | None, during: str | None, table: "Table"
-    ) -> tuple[int | None, int | None]:
+    def resolve_range(self, which: Which, table: "Table") -> tuple[int | None, int | None]:
         """The half-open range (epoch ms) that was asked for, echoed on stderr. Raises UsageError."""
+        since, until, during = which.since, which.until, which.during
         if during is not None:
             if since is not None or until is not None:
                 raise UsageError("a range was given twice", hint="type either --during, or --since and --until")

@@ -7,21 +7,18 @@ from cyclopts import Parameter
 
 from query.cli.exits import FAILED, FOUND, NOT_FOUND
 from query.cli.options import (
+    ALL,
     DEFAULTS,
+    PLAIN,
     Attributes,
-    During,
     Explain,
     Key,
-    Limit,
     NamedKey,
     OneKey,
-    Operations,
     Options,
-    Patch,
-    Reverse,
-    Since,
+    Shown,
     Table,
-    Until,
+    Which,
 )
 
 if TYPE_CHECKING:
@@ -41,14 +38,8 @@ def history(
     sk_between: Annotated[
         tuple[str, str] | None, Parameter(negative=(), help="Of a collection: sort keys from A to B.")
     ] = None,
-    since: Since = None,
-    until: Until = None,
-    during: During = None,
-    attr: Attributes = (),
-    op: Operations = None,
-    limit: Limit = None,
-    patch: Patch = False,
-    reverse: Reverse = False,
+    which: Which = ALL,
+    shown: Shown = PLAIN,
     explain: Explain = False,
     options: Options = DEFAULTS,
 ) -> int:
@@ -65,26 +56,26 @@ def history(
     from query.render.story import Telling, heading, story
     from query.sort_condition import parse_sort_condition
 
-    ops, most = parse_operations(op), check_limit(limit)
-    paths = [parse_path(path) for path in attr]
+    ops, most = parse_operations(which.op), check_limit(shown.limit)
+    paths = [parse_path(path) for path in which.attr]
     run = Invocation(options, is_paged=True)
     found = run.archive.table(table)
     condition = parse_sort_condition(found.key_schema, prefix=sk_prefix, between=sk_between, table=found.name)
     asked = targets(found, key, named_key, keys, has_condition=condition is not None)
-    since_ms, until_ms = run.resolve_range(since, until, during, found)
+    since_ms, until_ms = run.resolve_range(which, found)
     plan = asked[0].plan if asked else found.plan_changes()
     if explain:
         return run.explain(plan)
     redaction = run.redaction(found)
-    selection = {"since_ms": since_ms, "until_ms": until_ms, "ops": ops, "reverse": reverse}
+    selection = {"since_ms": since_ms, "until_ms": until_ms, "ops": ops, "reverse": shown.reverse}
     read = Histories(asked, Filter(condition, paths, most), selection, redaction)
 
     def told() -> Iterator[str]:
-        shown = list(read)
-        if shown:
+        views = list(read)
+        if views:
             look = run.target.look
             yield heading(found.name, read.named, look) + "\n"
-            yield from story(shown, Telling(look, with_patches=patch, names_items=not read.is_one_item))
+            yield from story(views, Telling(look, with_patches=shown.patch, names_items=not read.is_one_item))
 
     run.write(change_sheet(read), told)
     if read.shown == 0 and not read.has_failed:

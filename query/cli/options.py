@@ -70,17 +70,38 @@ NamedKey = Annotated[
     Parameter(name="--key", negative=(), help="`name=value` for each, or a JSON object, plain or typed."),
 ]
 Table = Annotated[str, Parameter(help="Name, region/name, account/region/name or ARN.")]
-Since = Annotated[str | None, Parameter(help="From this instant on.")]
-Until = Annotated[str | None, Parameter(help="Before this instant.")]
-During = Annotated[str | None, Parameter(help="A period: 2026, 2026-Q3, 2026-09, 2026-W38, 2026-09-16, last-week.")]
-Operations = Annotated[str | None, Parameter(name="--op", help="insert, modify, remove, separated by commas.")]
 Attributes = Annotated[
     tuple[str, ...], Parameter(name="--attr", negative=(), help="Only changes of this attribute, such as lines[2].qty.")
 ]
-Limit = Annotated[int | None, Parameter(name=["-n", "--limit"], help="At most so many.")]
-Patch = Annotated[
-    bool, Parameter(name=["--patch", "-p"], negative=(), help="Show what changed, attribute by attribute.")
-]
-Reverse = Annotated[bool, Parameter(negative=(), help="Oldest first.")]
 Explain = Annotated[bool, Parameter(negative=(), help="Show what would be read and why, and read nothing more.")]
 Where = Annotated[str | None, Parameter(help="SQL condition, such as \"item->>'$.status' = 'OPEN'\".")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which changes are asked about."""
+
+    since: Annotated[str | None, Parameter(help="From this instant on.")] = None
+    until: Annotated[str | None, Parameter(help="Before this instant.")] = None
+    during: Annotated[
+        str | None, Parameter(help="A period: 2026, 2026-Q3, 2026-09, 2026-W38, 2026-09-16, last-week.")
+    ] = None
+    attr: Attributes = ()
+    op: Annotated[str | None, Parameter(help="insert, modify, remove, separated by commas.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """How many of them are shown, and how."""
+
+    limit: Annotated[int | None, Parameter(name=["-n", "--limit"], help="At most so many.")] = None
+    patch: Annotated[
+        bool, Parameter(name=["--patch", "-p"], negative=(), help="Show what changed, attribute by attribute.")
+    ] = False
+    reverse: Annotated[bool, Parameter(negative=(), help="Oldest first.")] = False
+
+
+ALL: Final = Which()
+PLAIN: Final = Shown()

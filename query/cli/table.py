@@ -8,21 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from query.cli.exits import FAILED, FOUND, NOT_COVERED, NOT_FOUND, tell
-from query.cli.options import (
-    DEFAULTS,
-    Attributes,
-    During,
-    Explain,
-    Limit,
-    Operations,
-    Options,
-    Patch,
-    Reverse,
-    Since,
-    Table,
-    Until,
-    Where,
-)
+from query.cli.options import ALL, DEFAULTS, PLAIN, Explain, Options, Shown, Table, Where, Which
 
 if TYPE_CHECKING:
     from query.cli.invocation import Invocation
@@ -34,15 +20,9 @@ def log(
     table: Table,
     /,
     *,
-    since: Since = None,
-    until: Until = None,
-    during: During = None,
-    attr: Attributes = (),
-    op: Operations = None,
+    which: Which = ALL,
     where: Where = None,
-    limit: Limit = None,
-    patch: Patch = False,
-    reverse: Reverse = False,
+    shown: Shown = PLAIN,
     conflicts: Annotated[
         bool, Parameter(negative=(), help="List changes that two segments tell differently, instead.")
     ] = False,
@@ -62,11 +42,11 @@ def log(
     from query.render.text import counted
     from query.render.views import ChangeView
 
-    paths = [parse_path(path) for path in attr]
-    ops, most = parse_operations(op), check_limit(limit)
+    paths = [parse_path(path) for path in which.attr]
+    ops, most = parse_operations(which.op), check_limit(shown.limit)
     run = Invocation(options, is_paged=True)
     found = run.archive.table(table)
-    since_ms, until_ms = run.resolve_range(since, until, during, found)
+    since_ms, until_ms = run.resolve_range(which, found)
     plan = found.plan_changes(since_ms, until_ms)
     if explain:
         return run.explain(plan)
@@ -74,7 +54,12 @@ def log(
     if conflicts:
         return _list_conflicts(run, found.conflicts(), redaction)
     read = found.changes(
-        since_ms=since_ms, until_ms=until_ms, ops=ops, where=where, limit=None if paths else most, reverse=reverse
+        since_ms=since_ms,
+        until_ms=until_ms,
+        ops=ops,
+        where=where,
+        limit=None if paths else most,
+        reverse=shown.reverse,
     )
     views = [ChangeView(change, redaction) for change in read]
     if paths:
@@ -83,7 +68,7 @@ def log(
     def told() -> Iterator[str]:
         if views:
             yield heading(found.name, counted(len(views), "change"), run.target.look) + "\n"
-            yield from story(views, Telling(run.target.look, with_patches=patch, names_items=True))
+            yield from story(views, Telling(run.target.look, with_patches=shown.patch, names_items=True))
 
     run.write(change_sheet(views), told)
     code = _tell_conflicts(read.conflicts)
