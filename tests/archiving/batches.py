@@ -7,6 +7,7 @@ from typing import Any
 from archiver.format.record import ChangeRecord
 from archiver.stream import understand
 from tests.archiving.strategies import STREAM_ARN
+from tests.delivery import delivered
 
 CHANGED_AT_S = 1_795_392_000  # 2026-11-23T00:00:00Z
 DAY_S, HOUR_S = 86_400, 3_600
@@ -16,23 +17,17 @@ def record(
     number: int, *, changed_at_s: float = CHANGED_AT_S, arn: str = STREAM_ARN, item: str = "a"
 ) -> dict[str, Any]:
     """A MODIFY of one of the items of a table with a single key, as Lambda delivers it."""
-    return {
-        "eventID": f"{number:032x}",
-        "eventName": "MODIFY",
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": "eu-west-1",
-        "dynamodb": {
-            "ApproximateCreationDateTime": changed_at_s,
-            "Keys": {"id": {"S": item}},
-            "OldImage": {"id": {"S": item}, "n": {"N": str(number - 1)}},
-            "NewImage": {"id": {"S": item}, "n": {"N": str(number)}},
-            "SequenceNumber": f"{4 * 10**24 + number}",
-            "SizeBytes": 54,
-            "StreamViewType": "NEW_AND_OLD_IMAGES",
-        },
-        "eventSourceARN": arn,
-    }
+    return delivered(
+        "MODIFY",
+        {"id": {"S": item}},
+        {"n": {"N": str(number - 1)}},
+        {"n": {"N": str(number)}},
+        sequence_number=4 * 10**24 + number,
+        changed_at_s=changed_at_s,
+        arn=arn,
+        event_id=f"{number:032x}",
+        size_bytes=54,
+    )
 
 
 def arn_of(table: str, label: str = "2026-01-01T00:00:00.000", account: str = "111122223333") -> str:

@@ -25,6 +25,7 @@ from archiver.follower import Follower
 from archiver.format.layout import StreamSource
 from archiver.format.record import change_record
 from archiver.stream import as_delivered
+from tests.delivery import delivered
 from tests.simulator.values import NAMES, VALUES
 
 ARN = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-04T09:12:00.000"
@@ -51,25 +52,18 @@ def as_boto3_returns(wire_records: list[dict]) -> list[dict]:
 
 
 def lambda_record(image: dict, created: float = 1_790_000_000, **fields) -> dict:
-    keys = {"pk": {"S": "o-1"}}
-    return {
-        "eventID": "9f31c2",
-        "eventName": "MODIFY",
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": "eu-west-1",
-        "dynamodb": {
-            "ApproximateCreationDateTime": created,
-            "Keys": keys,
-            "NewImage": {**image, **keys},
-            "OldImage": keys,
-            "SequenceNumber": "1405400000000002063282832",
-            "SizeBytes": 54,
-            "StreamViewType": "NEW_AND_OLD_IMAGES",
-        },
-        "eventSourceARN": ARN,
-        **fields,
-    }
+    made = delivered(
+        "MODIFY",
+        {"pk": {"S": "o-1"}},
+        old={},
+        new=image,
+        sequence_number=1405400000000002063282832,
+        changed_at_s=created,
+        arn=ARN,
+        event_id="9f31c2",
+        size_bytes=54,
+    )
+    return made | fields
 
 
 def on_the_wire(record: dict) -> dict:

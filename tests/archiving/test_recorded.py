@@ -17,6 +17,7 @@ from archiver.stream import records_of_event, understand
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.cli.archive import archive
+from tests.delivery import delivered
 from tests.simulator.memory_store import MemoryStore
 
 FIRES = Path(__file__).parents[2] / "../shared/data/fires/events.jsonl.gz"
@@ -24,24 +25,18 @@ ARN = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-04T09
 
 
 def record(number: int, **stream) -> dict:
-    keys = {"pk": {"S": f"o-{number}"}}
-    return {
-        "eventID": f"{number:032x}",
-        "eventName": "INSERT",
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": "eu-west-1",
-        "dynamodb": {
-            "ApproximateCreationDateTime": 1_790_000_000 + number,
-            "Keys": keys,
-            "NewImage": {**keys, "total": {"N": "42.20"}},
-            "SequenceNumber": str(10**21 + number),
-            "SizeBytes": 50,
-            "StreamViewType": "NEW_AND_OLD_IMAGES",
-            **stream,
-        },
-        "eventSourceARN": ARN,
-    }
+    made = delivered(
+        "INSERT",
+        {"pk": {"S": f"o-{number}"}},
+        new={"total": {"N": "42.20"}},
+        sequence_number=10**21 + number,
+        changed_at_s=1_790_000_000 + number,
+        arn=ARN,
+        event_id=f"{number:032x}",
+        size_bytes=50,
+    )
+    made["dynamodb"] |= stream
+    return made
 
 
 def event(*numbers: int) -> dict:

@@ -24,6 +24,7 @@ from archiver.streams import Streams
 from archiver.writer import Writer
 from query.cli import COMMANDS, run
 from query.cli.reference import block, commands, renewed
+from tests.delivery import delivered
 
 ROOT = Path(__file__).parents[2]
 LABEL = "2026-09-01T00:00:00.000"
@@ -37,26 +38,18 @@ def change(
     table, number, op, key, old=None, new=None, *, at=DAY, region="eu-west-1", view="NEW_AND_OLD_IMAGES", **rest
 ):
     """One record as Lambda delivers it; images without their key attributes."""
-    stream = {
-        "ApproximateCreationDateTime": at,
-        "Keys": key,
-        "SequenceNumber": str(100_000_000_000_000_000_000 + number),
-        "SizeBytes": 1,
-        "StreamViewType": view,
-    }
-    if old is not None:
-        stream["OldImage"] = key | old
-    if new is not None:
-        stream["NewImage"] = key | new
-    return {
-        "eventID": change_id(table, number),
-        "eventName": op,
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": region,
-        "eventSourceARN": f"arn:aws:dynamodb:{region}:111122223333:table/{table}/stream/{LABEL}",
-        "dynamodb": stream,
-    } | rest
+    made = delivered(
+        op,
+        key,
+        old,
+        new,
+        sequence_number=100_000_000_000_000_000_000 + number,
+        changed_at_s=at,
+        arn=f"arn:aws:dynamodb:{region}:111122223333:table/{table}/stream/{LABEL}",
+        event_id=change_id(table, number),
+        view_type=view,
+    )
+    return made | rest
 
 
 def change_id(table, number):

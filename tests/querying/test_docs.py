@@ -15,6 +15,7 @@ from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.cli import run
+from tests.delivery import delivered
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,24 +24,17 @@ NOW_MS = 1_790_000_000_000
 
 
 def record(number: int, op: str, order: str, old: dict | None, new: dict | None) -> dict:
-    keys = {"customer": {"S": "CUST#7"}, "order": {"S": order}}
-    images = {name: {**keys, **image} for name, image in (("OldImage", old), ("NewImage", new)) if image is not None}
-    return {
-        "eventID": f"{number:032x}",
-        "eventName": op,
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": "eu-west-1",
-        "eventSourceARN": ARN,
-        "dynamodb": {
-            "ApproximateCreationDateTime": 1_788_300_000 + number * 60,
-            "Keys": keys,
-            **images,
-            "SequenceNumber": f"{4_000_000_000_000_000_000_000 + number}",
-            "SizeBytes": 100,
-            "StreamViewType": "NEW_AND_OLD_IMAGES",
-        },
-    }
+    return delivered(
+        op,
+        {"customer": {"S": "CUST#7"}, "order": {"S": order}},
+        old,
+        new,
+        sequence_number=4_000_000_000_000_000_000_000 + number,
+        changed_at_s=1_788_300_000 + number * 60,
+        arn=ARN,
+        event_id=f"{number:032x}",
+        size_bytes=100,
+    )
 
 
 @pytest.fixture(scope="module")

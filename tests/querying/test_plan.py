@@ -15,6 +15,7 @@ from archiver.segment import encode_baseline_part
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
+from tests.delivery import delivered
 
 LABEL = "2026-09-01T00:00:00.000"
 ARN = f"arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/{LABEL}"
@@ -24,28 +25,18 @@ NOW_MS = (START_S + 400 * HOUR_S) * 1000
 
 
 def change(number: int, hour: int, op: str, key: str) -> dict:
-    image = {"id": {"S": key}, "rev": {"N": str(number)}}
-    images = {
-        "INSERT": {"NewImage": image},
-        "MODIFY": {"OldImage": image, "NewImage": image},
-        "REMOVE": {"OldImage": image},
-    }
-    return {
-        "eventID": f"{number:032x}",
-        "eventName": op,
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": "eu-west-1",
-        "eventSourceARN": ARN,
-        "dynamodb": {
-            "ApproximateCreationDateTime": START_S + hour * HOUR_S,
-            "Keys": {"id": {"S": key}},
-            **images[op],
-            "SequenceNumber": f"{4_000_000_000_000_000_000_000 + number}",
-            "SizeBytes": 100,
-            "StreamViewType": "NEW_AND_OLD_IMAGES",
-        },
-    }
+    image = {"rev": {"N": str(number)}}
+    return delivered(
+        op,
+        {"id": {"S": key}},
+        None if op == "INSERT" else image,
+        None if op == "REMOVE" else image,
+        sequence_number=4_000_000_000_000_000_000_000 + number,
+        changed_at_s=START_S + hour * HOUR_S,
+        arn=ARN,
+        event_id=f"{number:032x}",
+        size_bytes=100,
+    )
 
 
 def put_baseline(folder: Path, hour: int, keys: list[str]) -> None:
