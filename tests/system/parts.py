@@ -15,6 +15,7 @@ import contextlib
 import functools
 import http.client
 import os
+import platform
 import random
 import shutil
 import signal
@@ -242,6 +243,83 @@ def ceph_rgw() -> Iterator[AwsEndpoint]:
         yield AwsEndpoint(f"http://{LOOPBACK}:{s3_port}", access_key, secret_key)
 
 
+# --- Lambda's runtime -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LambdaRuntime:
+    """Python 3.13 with what Lambda's runtime brings: boto3 and the runtime client; and the emulator of its front."""
+
+    python: Path
+    emulator: Path
+
+
+def lambda_runtime() -> LambdaRuntime:
+    """Where `make runtime` has put Lambda's runtime client. Raises PartAbsent where it has not."""
+    folder = REPOSITORY / ".lambda"
+    machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+    emulator = folder / f"lib/python3.13/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"
+    if not emulator.exists():
+        raise PartAbsent("Lambda's runtime is not installed: it needs Python 3.13; install it with: make runtime")
+    return LambdaRuntime(folder / "bin" / "python", emulator)
+
+
+@dataclass(frozen=True)
+class LambdaFunction:
+    """One container of a function; `invoke` is synchronous, one at a time."""
+
+    port: int
+    process: "_Process"
+
+    def invoke(self, event: bytes) -> bytes:
+        """What the function answers; where it raised, the JSON object with `errorType` that Lambda makes of it."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=START_S)
+        with contextlib.closing(connection):
+            connection.request("POST", "/2015-03-31/functions/function/invocations", event)
+            return connection.getresponse().read()
+
+    @property
+    def log(self) -> str:
+        return self.process.log.read_text(errors="replace")
+
+    def peak_memory_bytes(self) -> int:
+        """The most that the function's process has had resident, since it was started (Linux: VmHWM)."""
+        children = (
+            int(pid)
+            for thread in Path(f"/proc/{self.process.pid}/task").iterdir()
+            for pid in (thread / "children").read_text().split()
+        )
+        status = Path(f"/proc/{next(children)}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+@contextlib.contextmanager
+def lambda_function(package: Path, handler: str, environ: Mapping[str, str]) -> Iterator[LambdaFunction]:
+    """The unpacked `package` in Lambda's own runtime client (awslambdaric) behind the Runtime Interface Emulator.
+
+    Memory and package size are not limited, and the disk is writable: none of this is Lambda's doing here. Raises
+    PartAbsent where `lambda_runtime` does.
+    """
+    runtime = lambda_runtime()
+    with _running_folder("lambda") as scratch, contextlib.ExitStack() as running:
+        port, runtime_api_port = free_port(), free_port()
+        addresses = ["--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"]
+        addresses += ["--runtime-api-address", f"{LOOPBACK}:{runtime_api_port}"]
+        settings = {
+            "AWS_LAMBDA_FUNCTION_NAME": "function",
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(int(START_S)),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+            "AWS_REGION": REGION,
+            "LAMBDA_TASK_ROOT": str(package),
+            "PYTHONPATH": str(package),
+            "PYTHONDONTWRITEBYTECODE": "1",  # a function's folder is read-only
+        }
+        command = [str(runtime.emulator), *addresses, str(runtime.python), "-m", "awslambdaric", handler]
+        process = running.enter_context(_running(command, log=scratch / "log", environ={**settings, **environ}))
+        process.wait_until(lambda: _answers(port, "/"))
+        yield LambdaFunction(port, process)
+
+
 # --- Processes ------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +339,10 @@ class _Process:
                 cwd=cwd or log.parent,
                 start_new_session=True,  # a group of its own: `stop` takes its children too, Ctrl-C does not
             )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
 
     def wait_until(self, is_up: Callable[[], bool], *, within_s: float = START_S) -> None:
         """Returns once `is_up()`; raises PartFailed when the program ends first or `within_s` seconds pass."""
