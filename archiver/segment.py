@@ -1,6 +1,7 @@
 """Change records and baseline items to Parquet bytes and back: the only file here that imports pyarrow.
 
-Invariant: the columns are those of `archiver.format.columns`, in order; the metadata names the format and the root.
+Invariant: the columns are those of `archiver.format.columns`, in order; the metadata names the format, the root and the
+file's own digest.
 """
 
 import io
@@ -15,6 +16,7 @@ from archiver.errors import NotEvidence
 from archiver.format import FORMAT_VERSION
 from archiver.format.columns import (
     BASELINE_COLUMNS,
+    METADATA_DIGEST,
     METADATA_FORMAT,
     METADATA_KIND,
     METADATA_ROOT,
@@ -25,6 +27,7 @@ from archiver.format.columns import (
 from archiver.format.layout import SegmentName, StreamSource, hour_of
 from archiver.format.merkle import tree_root
 from archiver.format.record import ChangeRecord, change_record, delivered, key_hints, leaf_of_row, row_order
+from archiver.format.stamp import UNSTAMPED, check_stamp, stamp
 from archiver.plan import PlannedSegment
 
 _KINDS: Final = {"string": pa.string(), "timestamp_ms_utc": pa.timestamp("ms", tz="UTC")}
@@ -76,6 +79,7 @@ def encode_segment(planned: PlannedSegment) -> bytes:
 def decode_segment(content: bytes, source: StreamSource) -> list[ChangeRecord]:
     """The change records of a segment, leaves re-derived. Raises NotEvidence for a file that is none."""
     try:
+        check_stamp(content)
         table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
         if not table.schema.equals(_SEGMENT_SCHEMA):
             raise NotEvidence("the file does not have the columns of a segment")
@@ -174,7 +178,12 @@ def _text(values: list[bytes | None]) -> pa.Array:
 
 
 def _parquet(table: pa.Table, columns: Sequence[Column], metadata: dict[bytes, bytes]) -> bytes:
-    described = {METADATA_FORMAT: str(FORMAT_VERSION).encode(), METADATA_WRITER: _WRITER.encode()} | metadata
+    described = {
+        METADATA_FORMAT: str(FORMAT_VERSION).encode(),
+        METADATA_WRITER: _WRITER.encode(),
+        METADATA_DIGEST: UNSTAMPED.encode(),
+        **metadata,
+    }
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
@@ -188,4 +197,4 @@ def _parquet(table: pa.Table, columns: Sequence[Column], metadata: dict[bytes, b
         writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
         # Not through the schema's metadata: that would be dropped together with Arrow's own copy of the schema.
         writer.add_key_value_metadata(described)
-    return bytes(sink.getvalue())
+    return stamp(bytes(sink.getvalue()))

@@ -6,17 +6,16 @@ nothing is downloaded into DuckDB, it reads the local files it is handed; a corr
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final, Self
 
 import duckdb
 import pyarrow as pa
 
-from query.errors import CorruptSegment, EngineFailure, UsageError
-from query.footer import NotWhole, check_footer
+from archiver.format.columns import BASELINE_COLUMNS, SEGMENT_COLUMNS
+from query.errors import EngineFailure, UsageError
+from query.gate import EvidenceFile, Kind, check_files, corrupt
 
 _SETTINGS: Final = {
     "autoinstall_known_extensions": "false",
@@ -25,15 +24,7 @@ _SETTINGS: Final = {
     "python_enable_replacements": "false",
 }
 _ROWS_PER_BATCH: Final = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceFile:
-    """A local file to be read: the object it holds (for messages) and the root its name promises (hex), if it does."""
-
-    path: Path
-    name: str
-    root: str | None = None
+_COLUMNS: Final = {tuple(column.name for column in columns) for columns in (SEGMENT_COLUMNS, BASELINE_COLUMNS)}
 
 
 class Engine:
@@ -76,7 +67,7 @@ class Question:
 
     def load_segments(self, segments: Sequence[EvidenceFile]) -> None:
         """Reads segments into the relation `loaded`, which every later question on the same engine sees."""
-        self._check(segments, kind=b"segment")
+        self._check(segments, kind="segment")
         self.set("segment_files", [str(file.path) for file in segments])
         self.run("changes")
         self.run("loaded")
@@ -88,12 +79,12 @@ class Question:
 
     def read_segments(self, segments: Sequence[EvidenceFile]) -> None:
         """Makes the rows of segments the relation `changes`. Raises CorruptSegment for a file that is no segment."""
-        self._check(segments, kind=b"segment")
+        self._check(segments, kind="segment")
         self._read("changes", "segment_files", segments)
 
     def read_baseline(self, relation: str, parts: Sequence[EvidenceFile]) -> None:
         """Makes the items of a baseline's parts the relation `floor` or `ceiling`; with no parts, an empty one."""
-        self._check(parts, kind=b"baseline")
+        self._check(parts, kind="baseline")
         self._read(relation, f"{relation}_files", parts)
 
     def _read(self, relation: str, variable: str, read: Sequence[EvidenceFile]) -> None:
@@ -133,16 +124,10 @@ class Question:
         """Makes an Arrow table a relation of this question."""
         self._connection.register(relation, table)
 
-    def _check(self, read: Sequence[EvidenceFile], *, kind: bytes) -> None:
-        """Refuses files that are not evidence of this format, before any row of them is read."""
+    def _check(self, read: Sequence[EvidenceFile], *, kind: Kind) -> None:
+        """Lets only whole evidence through, before any row of it is read."""
         self._files = [*self._files, *read]
-        for file in read:
-            try:
-                check_footer(file.path, kind, file.root)
-            except FileNotFoundError as error:
-                raise _corrupt(file, "it is gone") from error
-            except (NotWhole, OSError) as error:
-                raise _corrupt(file, str(error)) from error
+        check_files(read, kind)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -151,7 +136,7 @@ class Question:
         except duckdb.Error as error:
             culprit = self._culprit(error)
             if culprit is not None:
-                raise _corrupt(culprit, " ".join(str(error).split())[:200]) from error
+                raise corrupt(culprit, " ".join(str(error).split())[:200]) from error
             raise EngineFailure(
                 "the query engine failed",
                 why=" ".join(str(error).split())[:400],
@@ -160,17 +145,21 @@ class Question:
 
     def _culprit(self, error: duckdb.Error) -> EvidenceFile | None:
         """The file that an error of DuckDB is about: named in it, or found by reading the files one by one."""
-        for file in self._files:
-            if str(file.path) in str(error):
-                return file
+        named = [file for file in self._files if str(file.path) in str(error)]
+        if len(named) == 1:
+            return named[0]
         if isinstance(error, duckdb.OutOfMemoryException):
             return None
-        for file in self._files:
-            try:
-                self._connection.execute(sql("read_whole_file"), {"path": str(file.path)}).fetchall()
-            except duckdb.Error:
-                return file
-        return None
+        # "This column of that file": a difference is told with both names, the whole one first.
+        return next(filter(self._is_unlike_evidence, named or self._files), None)
+
+    def _is_unlike_evidence(self, file: EvidenceFile) -> bool:
+        try:
+            columns = self._connection.execute(sql("columns_of_file"), {"path": str(file.path)}).fetchall()
+            self._connection.execute(sql("read_whole_file"), {"path": str(file.path)}).fetchall()
+        except duckdb.Error:
+            return True
+        return tuple(name for (name,) in columns) not in _COLUMNS
 
 
 def filter_rows(table: pa.Table, condition: str) -> pa.Table:
@@ -196,11 +185,3 @@ def filter_rows(table: pa.Table, condition: str) -> pa.Table:
 def sql(name: str) -> str:
     """The text of a statement."""
     return files("query").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-
-
-def _corrupt(file: EvidenceFile, why: str) -> CorruptSegment:
-    return CorruptSegment(
-        f"{file.name} cannot be read as evidence",
-        why=why,
-        hint="no answer is given from a part of the archive: restore the object from the bucket's versions",
-    )

@@ -1,13 +1,13 @@
 """Evidence files to the rows of a question: fetched, checked, handed to the engine."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Final
 
 from query.catalog import Baseline, SegmentFile
 from query.coverage import LabelSpan
-from query.engine import EvidenceFile, Question
-from query.errors import CorruptSegment, UnreadableArchive
+from query.engine import Question
+from query.errors import UnreadableArchive
+from query.gate import EvidenceFile
 from query.source import Source
 
 # Up to this much compressed evidence is read once and kept (DuckDB spills it beyond its memory limit): where a trail is
@@ -42,16 +42,9 @@ class Reader:
             question.read_baseline(relation, [])
             return
         paths = self.source.fetch(baseline.parts)
-        for path, part, stored in zip(paths, baseline.description.parts, baseline.parts, strict=True):
-            found = sha256(path.read_bytes()).hexdigest()
-            if found != part.sha256:
-                raise CorruptSegment(
-                    f"{stored.name} has digest {found[:16]}, its baseline says {part.sha256[:16]}",
-                    why="the object changed after it was imported",
-                    hint="compare its versions in the bucket",
-                )
+        described = zip(paths, baseline.description.parts, baseline.parts, strict=True)
         question.read_baseline(
-            relation, [EvidenceFile(path, stored.name) for path, stored in zip(paths, baseline.parts, strict=True)]
+            relation, [EvidenceFile(path, stored.name, sha256=part.sha256) for path, part, stored in described]
         )
 
     def _fetch(self, segments: Sequence[SegmentFile]) -> list[EvidenceFile]:

@@ -211,6 +211,7 @@ def _rows(content: bytes, columns: dict[str, tuple[str, bool]], kind: str) -> tu
     metadata = file.metadata.metadata or {}
     _require(metadata.get(b"ddbtrail.format") == b"1", "the metadata does not say format 1")
     _require(metadata.get(b"ddbtrail.kind") == kind.encode(), f"the metadata does not say {kind}")
+    _require(_digest_of_itself(content, metadata.get(b"ddbtrail.digest", b"")), "the bytes are not those of its digest")
     found = {column.name: (str(column.type), column.nullable) for column in file.schema_arrow}
     _require(list(found.items()) == list(columns.items()), "the columns are others")
     table = file.read(use_threads=False)
@@ -218,6 +219,11 @@ def _rows(content: bytes, columns: dict[str, tuple[str, bool]], kind: str) -> tu
         at = table.column_names.index("changed_at")
         table = table.set_column(at, "changed_at", table.column(at).cast("int64"))
     return table.to_pylist(), metadata
+
+
+def _digest_of_itself(content: bytes, stated: bytes) -> bool:
+    before, found, after = content.rpartition(stated)
+    return len(stated) == 64 and found == stated and sha256(before + 64 * b"0" + after).hexdigest().encode() == stated
 
 
 def _check_row(row: dict[str, Any], prefix: str, hour: str) -> str:

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from archiver.format.canonical import canonical, canonical_number
+from archiver.format.columns import METADATA_DIGEST
 from archiver.format.description import BaselineDescription, StreamDescription
 from archiver.format.keytext import key_text, parse_key_text
 from archiver.format.layout import SegmentName, StreamSource, Trail
 from archiver.format.record import change_record, envelope_of_row
+from archiver.format.stamp import UNSTAMPED, stamp
 from archiver.format.values import normal_number
 from archiver.plan import plan_segments
 from archiver.segment import check_segment
@@ -227,7 +229,10 @@ def problems_of(table, name, folder):
     prefix = name.partition("segments/")[0]
     path = folder / name
     path.parent.mkdir(parents=True)
-    pq.write_table(table, path)  # which keeps the table's metadata
+    sink = pa.BufferOutputStream()
+    metadata = {**table.schema.metadata, METADATA_DIGEST: UNSTAMPED.encode()}  # a forger stamps what was forged
+    pq.write_table(table.replace_schema_metadata(metadata), sink)
+    path.write_bytes(stamp(bytes(sink.getvalue())))
     return second_reader.read_trail(folder, prefix).problems
 
 

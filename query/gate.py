@@ -1,0 +1,74 @@
+"""The gate before the query engine: no file of evidence is parsed before its bytes are checked.
+
+Checked are the file's own digest, its kind, its format, the root that its name promises and, where a baseline states
+one, its digest. All of that is looked for as bytes, so a damaged file never reaches a parser. What the gate cannot tell
+is whether somebody wrote another file and stamped it anew: that is for seals.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Literal
+
+from archiver.format import FORMAT_VERSION
+from archiver.format.columns import METADATA_FORMAT, METADATA_KIND, METADATA_ROOT
+from archiver.format.stamp import check_stamp, has_pair
+from query.errors import CorruptSegment
+
+Kind = Literal["segment", "baseline"]
+
+# Hashing lets other threads run, so files are checked on all cores; a handful of files is not worth the threads.
+_FILES_PER_THREAD: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFile:
+    """A local file to be read: the object it holds (for messages), and the root that its name promises or the digest
+    that its baseline states, each in hex, where there is one.
+    """
+
+    path: Path
+    name: str
+    root: str | None = None
+    sha256: str | None = None
+
+
+def check_files(files: Sequence[EvidenceFile], kind: Kind) -> None:
+    """Raises CorruptSegment, naming the object, for the first file that is not whole evidence of this kind."""
+    if len(files) < 2 * _FILES_PER_THREAD:
+        for file in files:
+            _check_file(file, kind)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for _ in threads.map(lambda file: _check_file(file, kind), files):
+            pass
+
+
+def _check_file(file: EvidenceFile, kind: Kind) -> None:
+    try:
+        content = file.path.read_bytes()
+        if not has_pair(content, METADATA_KIND, kind.encode()):
+            raise ValueError(f"it is no {kind} of ddbtrail")  # noqa: TRY301  told like what the format leaf refuses
+        if not has_pair(content, METADATA_FORMAT, str(FORMAT_VERSION).encode()):
+            raise ValueError(f"it is not of format {FORMAT_VERSION}")  # noqa: TRY301
+        if file.root is not None and not has_pair(content, METADATA_ROOT, file.root.encode()):
+            raise ValueError("its root is not the one in its name")  # noqa: TRY301
+        check_stamp(content)
+        if file.sha256 is not None and sha256(content).hexdigest() != file.sha256:
+            raise ValueError(f"its digest is not the one that its baseline states, {file.sha256[:16]}")  # noqa: TRY301
+    except FileNotFoundError as error:
+        raise corrupt(file, "it is gone") from error
+    except (ValueError, OSError) as error:
+        raise corrupt(file, str(error)) from error
+
+
+def corrupt(file: EvidenceFile, why: str) -> CorruptSegment:
+    """The error for a file that cannot be read as evidence."""
+    return CorruptSegment(
+        f"{file.name} cannot be read as evidence",
+        why=why,
+        hint="no answer is given from a part of the archive: restore the object from the bucket's versions",
+    )
