@@ -1,8 +1,7 @@
 """Real parts that stand in for AWS, started on free loopback ports and stopped again.
 
 Each part is a context manager: inside the `with` it answers, afterwards no process of it is left, also when
-the interpreter ends without leaving the `with`, or is killed. This module alone starts other programs for tests
-and the demo. Invariants:
+the interpreter ends without leaving the `with`, or is killed. Invariants:
 
 - a part listens on loopback only (DynamoDB Local is the exception: it has no option for that),
 - it keeps every file, logs included, below a temporary folder of its own, and sees no AWS setting of the caller,
@@ -10,57 +9,37 @@ and the demo. Invariants:
   with the end of its log. Neither is ever silent.
 """
 
-import atexit
 import contextlib
 import functools
 import http.client
 import os
 import platform
-import random
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 
+from tests.system.process import (
+    LOOPBACK,
+    START_S,
+    PartAbsent,
+    Process,
+    answers,
+    find_program,
+    finish,
+    free_port,
+    running_program,
+    scratch_folder,
+)
+from tests.system.process import (
+    PartFailed as PartFailed,
+)
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
-LOOPBACK = "127.0.0.1"
-
-# Below Linux's range for outgoing connections (32768 up), so that a port seen free is not taken by a client.
-PORTS = range(20_000, 32_000)
-PORT_ATTEMPTS = 100
-START_S = 30.0
-STOP_S = 5.0
-LOG_TAIL_LINES = 15
-
-# The kernel kills the part when its starter dies, however that happens (Linux; elsewhere atexit has to do).
-DIE_WITH_PARENT = """\
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[1]):
-        sys.exit("the starter is gone")
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-
-
-class PartAbsent(Exception):
-    """The part is not installed here; the message says how to install it. Tests skip with it."""
-
-
-class PartFailed(Exception):
-    """The part is installed but did not come up; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +99,7 @@ def ministack() -> Iterator[str]:
     if not program.exists():
         own = " (and unset DDBTRAIL_EMULATORS)" if "DDBTRAIL_EMULATORS" in os.environ else ""
         raise PartAbsent(f"MiniStack is not installed: no {program}; install it with: make emulators{own}")
-    with _running_folder("ministack") as scratch, contextlib.ExitStack() as running:
+    with scratch_folder("ministack") as scratch, contextlib.ExitStack() as running:
         port = free_port()
         settings = {
             "BIND_HOST": LOOPBACK,  # its default is every interface
@@ -131,8 +110,8 @@ def ministack() -> Iterator[str]:
             "STATE_DIR": str(scratch / "state"),
             "S3_DATA_DIR": str(scratch / "s3"),
         }
-        process = running.enter_context(_running([str(program)], log=scratch / "log", environ=settings))
-        process.wait_until(lambda: _answers(port, "/_ministack/health"))
+        process = running.enter_context(running_program([str(program)], log=scratch / "log", environ=settings))
+        process.wait_until(lambda: answers(port, "/_ministack/health"))
         yield f"http://{LOOPBACK}:{port}"
 
 
@@ -152,14 +131,14 @@ def dynamodb_local() -> Iterator[str]:
     jar = Path(folder).resolve() / "DynamoDBLocal.jar"
     if not jar.exists():
         raise PartAbsent(f"no {jar}; DDBTRAIL_TEST_DYNAMODB_LOCAL must name the folder of DynamoDBLocal.jar")
-    java = _program("java", install="apt-get install default-jre-headless")
-    with _running_folder("dynamodb-local") as scratch, contextlib.ExitStack() as running:
+    java = find_program("java", install="apt-get install default-jre-headless")
+    with scratch_folder("dynamodb-local") as scratch, contextlib.ExitStack() as running:
         port = free_port()
         options = ["-inMemory", "-port", str(port), "-disableTelemetry"]
         library = f"-Djava.library.path={jar.parent / 'DynamoDBLocal_lib'}"
         command = [java, "-Xmx1g", library, "-jar", str(jar), *options]
-        process = running.enter_context(_running(command, log=scratch / "log", cwd=jar.parent))
-        process.wait_until(lambda: _answers(port, "/"))
+        process = running.enter_context(running_program(command, log=scratch / "log", cwd=jar.parent))
+        process.wait_until(lambda: answers(port, "/"))
         yield f"http://{LOOPBACK}:{port}"
 
 
@@ -208,20 +187,20 @@ def ceph_rgw() -> Iterator[AwsEndpoint]:
     Raises PartAbsent when the Ceph programs are not installed. Authentication stays on: radosgw refuses to run without.
     """
     install = f"apt-get install --no-install-recommends {CEPH_PACKAGES}"
-    program = functools.partial(_program, install=install)
+    program = functools.partial(find_program, install=install)
     mon, osd, rgw = program("ceph-mon"), program("ceph-osd"), program("radosgw")
-    with _running_folder("rgw") as folder, contextlib.ExitStack() as running:
+    with scratch_folder("rgw") as folder, contextlib.ExitStack() as running:
         s3_port, fsid, osd_uuid = free_port(), str(uuid.uuid4()), str(uuid.uuid4())
         configuration = CEPH_CONFIGURATION.format(fsid=fsid, folder=folder, mon_port=free_port(), s3_port=s3_port)
         (folder / "ceph.conf").write_text(configuration)
         for data in ("mon", "osd", "rgw"):
             (folder / data).mkdir()
         environ = {"CEPH_CONF": str(folder / "ceph.conf")}
-        ask = functools.partial(_finish, log=folder / "setup.log", environ=environ)
+        ask = functools.partial(finish, log=folder / "setup.log", environ=environ)
 
-        def start(command: list[str]) -> _Process:
+        def start(command: list[str]) -> Process:
             log = folder / f"{Path(command[0]).name}.out"
-            return running.enter_context(_running(command, log=log, environ=environ))
+            return running.enter_context(running_program(command, log=log, environ=environ))
 
         keyring, monmap = str(folder / "keyring"), str(folder / "monmap")
         ask([program("ceph-authtool"), "-C", keyring, "--gen-key", "-n", "mon.", "--cap", "mon", "allow *"])
@@ -239,7 +218,7 @@ def ceph_rgw() -> Iterator[AwsEndpoint]:
         user = ["--uid=test", "--display-name=test", f"--access-key={access_key}", f"--secret={secret_key}"]
         ask([program("radosgw-admin"), "user", "create", *user])
         gateway = start([rgw, "-f", "-n", "client.rgw.a"])
-        gateway.wait_until(lambda: _answers(s3_port, "/"))
+        gateway.wait_until(lambda: answers(s3_port, "/"))
         yield AwsEndpoint(f"http://{LOOPBACK}:{s3_port}", access_key, secret_key)
 
 
@@ -269,7 +248,7 @@ class LambdaFunction:
     """One container of a function; `invoke` is synchronous, one at a time."""
 
     port: int
-    process: "_Process"
+    process: Process
 
     def invoke(self, event: bytes) -> bytes:
         """What the function answers; where it raised, the JSON object with `errorType` that Lambda makes of it."""
@@ -301,7 +280,7 @@ def lambda_function(package: Path, handler: str, environ: Mapping[str, str]) -> 
     PartAbsent where `lambda_runtime` does.
     """
     runtime = lambda_runtime()
-    with _running_folder("lambda") as scratch, contextlib.ExitStack() as running:
+    with scratch_folder("lambda") as scratch, contextlib.ExitStack() as running:
         port, runtime_api_port = free_port(), free_port()
         addresses = ["--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"]
         addresses += ["--runtime-api-address", f"{LOOPBACK}:{runtime_api_port}"]
@@ -315,120 +294,6 @@ def lambda_function(package: Path, handler: str, environ: Mapping[str, str]) -> 
             "PYTHONDONTWRITEBYTECODE": "1",  # a function's folder is read-only
         }
         command = [str(runtime.emulator), *addresses, str(runtime.python), "-m", "awslambdaric", handler]
-        process = running.enter_context(_running(command, log=scratch / "log", environ={**settings, **environ}))
-        process.wait_until(lambda: _answers(port, "/"))
+        process = running.enter_context(running_program(command, log=scratch / "log", environ={**settings, **environ}))
+        process.wait_until(lambda: answers(port, "/"))
         yield LambdaFunction(port, process)
-
-
-# --- Processes ------------------------------------------------------------------------------------------------
-
-
-class _Process:
-    """One started program with its process group and its log."""
-
-    def __init__(self, command: Sequence[str], log: Path, environ: Mapping[str, str], cwd: Path | None) -> None:
-        self.name, self.log = Path(command[0]).name, log
-        wrapped = [sys.executable, "-c", DIE_WITH_PARENT, str(os.getpid()), *command]
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
-                wrapped,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**_clean_environ(), **environ},
-                cwd=cwd or log.parent,
-                start_new_session=True,  # a group of its own: `stop` takes its children too, Ctrl-C does not
-            )
-
-    @property
-    def pid(self) -> int:
-        return self._popen.pid
-
-    def wait_until(self, is_up: Callable[[], bool], *, within_s: float = START_S) -> None:
-        """Returns once `is_up()`; raises PartFailed when the program ends first or `within_s` seconds pass."""
-        deadline = time.monotonic() + within_s
-        while not is_up():
-            if (code := self._popen.poll()) is not None:
-                raise PartFailed(f"{self.name} ended with code {code} while starting\n{_tail(self.log)}")
-            if time.monotonic() > deadline:
-                raise PartFailed(f"{self.name} did not answer within {within_s:.0f} s\n{_tail(self.log)}")
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Ends the whole process group: politely, then by force. Stopping twice does nothing more."""
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, sign)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(STOP_S)
-
-
-@contextlib.contextmanager
-def _running(
-    command: Sequence[str], *, log: Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> Iterator[_Process]:
-    process = _Process(command, log, environ or {}, cwd)
-    atexit.register(process.stop)
-    try:
-        yield process
-    finally:
-        process.stop()
-        atexit.unregister(process.stop)
-
-
-@contextlib.contextmanager
-def _running_folder(part: str) -> Iterator[Path]:
-    """A temporary folder with a short path; removal forgives files that a dying process still writes."""
-    with tempfile.TemporaryDirectory(prefix=f"ddbtrail-{part}-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-def _finish(command: Sequence[str], *, log: Path, environ: Mapping[str, str]) -> None:
-    """Runs a setup command to its end; raises PartFailed with its output when it fails or hangs."""
-    with _running(command, log=log, environ=environ) as process:
-        try:
-            code = process._popen.wait(START_S)
-        except subprocess.TimeoutExpired:
-            code = f"none within {START_S:.0f} s"
-    if code != 0:
-        raise PartFailed(f"{' '.join(command)} ended with code {code}\n{_tail(log)}")
-
-
-def _program(name: str, *, install: str) -> str:
-    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin", "/usr/sbin"]))
-    if found is None:
-        raise PartAbsent(f"{name} is not installed; install it with: {install}")
-    return found
-
-
-def _clean_environ() -> dict[str, str]:
-    """The caller's environment without what would change a part: AWS settings, Python and Ceph variables."""
-    foreign = ("AWS_", "CEPH_", "PYTHON", "COV_", "DDBTRAIL_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-
-
-def _answers(port: int, path: str) -> bool:
-    """Whether an HTTP server answers GET `path` on loopback with anything but a server error."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status < 500
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-    return "\n".join(f"  | {line}" for line in lines) or "  | (its log is empty)"
-
-
-def free_port() -> int:
-    """A loopback TCP port that nothing listens on now."""
-    for _ in range(PORT_ATTEMPTS):
-        port = random.SystemRandom().choice(PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((LOOPBACK, port))
-            return port
-    raise PartFailed(f"no free port found in {PORTS.start}-{PORTS.stop} after {PORT_ATTEMPTS} attempts")
