@@ -10,7 +10,6 @@ import os
 import platform
 import random
 import shutil
-import statistics
 import struct
 import subprocess
 import zipfile
@@ -32,7 +31,7 @@ ELF_MACHINES = {"arm64": 0xB7, "x86_64": 0x3E}
 BATCH_BYTES_MAX = 6 * 1024 * 1024  # "6 MB each for request and response (synchronous)" (*Lambda quotas*)
 ITEM_BYTES_MAX = 400 * 1024
 PEAK_BYTES_MAX = 256 * 1024 * 1024
-IMPORT_S_MAX = 0.5
+IMPORT_FLOORS_MAX = 1.6
 STARTS = 5
 
 # Runs inside the runtime, on the package alone: everything that the archive holds, read and checked again.
@@ -49,10 +48,14 @@ for path in archive.glob("v1/*/*/*/segments/*/*/*.parquet"):
 print(rows)
 """
 TIME_THE_IMPORT = """
-import time
-cpu, wall = time.process_time(), time.perf_counter()
+import sys, time
+start = time.process_time()
+import orjson, pyarrow.parquet
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics
+libraries = time.process_time()
 import archiver.handler
-print(time.process_time() - cpu, time.perf_counter() - wall)
+print(libraries - start, time.process_time() - start, *sorted({"boto3", "aws_xray_sdk", "numpy"} & sys.modules.keys()))
 """
 
 
@@ -271,9 +274,13 @@ def test_a_full_batch_stays_within_its_memory(runtime, unpacked, tmp_path, what,
     assert peak <= PEAK_BYTES_MAX
 
 
-def test_the_handler_is_imported_quickly(runtime, unpacked):
-    """A cold start delays a batch and is paid for. Without bytecode: the package has none, and cannot keep any."""
-    times = [in_runtime(runtime, unpacked, TIME_THE_IMPORT).split() for _ in range(STARTS)]
-    cpu, wall = (statistics.median(float(time[column]) for time in times) for column in (0, 1))
-    print(f"import of the handler: {cpu:.3f} s of CPU, {wall:.3f} s in all (medians of {STARTS})")
-    assert cpu <= IMPORT_S_MAX, "CPU, and not time in all: the machine may be busy"
+def test_the_handler_is_imported_in_little_more_time_than_its_libraries(runtime, unpacked):
+    """A cold start delays a batch and is paid for. Without bytecode: the package has none, and cannot keep any.
+
+    Seconds of CPU, as a ratio, since the machine may be busy; 1.3 and 0.33 s on a quiet one.
+    """
+    starts = [in_runtime(runtime, unpacked, TIME_THE_IMPORT).split() for _ in range(STARTS)]
+    assert {start[2] for start in starts if len(start) > 2} == set(), "imported only when they are needed"
+    libraries, handler = (min(float(start[column]) for start in starts) for column in (0, 1))
+    print(f"import of the handler: {handler:.3f} s of CPU, of which its libraries {libraries:.3f} s (best of {STARTS})")
+    assert handler <= IMPORT_FLOORS_MAX * libraries

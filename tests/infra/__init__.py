@@ -1,0 +1,1 @@
+"""What the template says, and what it means: its policies asked, its settings read."""

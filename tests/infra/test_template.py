@@ -1,0 +1,526 @@
+"""The template keeps its promises: least privilege, nothing overwritten or deleted, nothing lost in silence.
+
+Policies are asked, not only read: what they mean counts (tests/infra/resolved.py evaluates them; no emulator here
+enforces `s3:if-none-match`). Object Lock, lifecycle, KMS and the S3 failure destination are checked as settings.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from archiver import telemetry
+from archiver.format.layout import Trail
+from archiver.store import FolderStore
+from archiver.streams import Streams
+from archiver.writer import Writer
+from infra.cloudformation import TEMPLATE, plain_template, sam_template
+from infra.wheels import PLATFORMS, PYTHON
+from query.cli import run
+from tests.archiving.batches import CHANGED_AT_S, record
+from tests.infra.resolved import Resolved, allowed, denied
+from tests.system.parts import REPOSITORY
+
+STREAM = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-01T00:00:00.000"
+TABLE = STREAM.partition("/stream/")[0]
+TRAIL = "v1/account=111122223333/region=eu-west-1/table_name=orders"
+ARCHIVE = "arn:aws:s3:::trail-archive"
+EVIDENCE = f"{ARCHIVE}/ddbtrail/{TRAIL}"
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:ops"
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234"
+BREAK_GLASS = "arn:aws:iam::111122223333:role/break-glass"
+SOMEBODY = "arn:aws:iam::111122223333:role/admin"
+BUCKETS = ("Archive", "Derived", "OnFailure")
+
+# *surfaces*: the public contract. SigningKeyArn joins with the sealer.
+PARAMETERS = {
+    *("StreamArn", "ArchiveBucket", "ArchivePrefix", "DerivedBucket", "KeySchema", "KmsKeyArn", "RetentionMode"),
+    *("RetentionDays", "BatchSize", "BatchingWindowSeconds", "ParallelizationFactor", "MaximumRecordAgeSeconds"),
+    *("StartingPosition", "MemorySize", "AlarmTopicArn", "LagAlarmSeconds", "CreateDashboard", "LogLevel"),
+    *("LogRetentionDays", "Architecture", "BreakGlassRoleArn", "RunbookUrl"),
+}
+# All that the archiver's role may ever do.
+ACTIONS = {
+    *("s3:PutObject", "s3:ListBucket", "kms:GenerateDataKey"),
+    *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
+    *("dynamodb:DescribeTable", "logs:CreateLogStream", "logs:PutLogEvents"),
+}
+# "millisecond access" (*Understanding and managing Amazon S3 storage classes*), and more than one zone.
+IMMEDIATE = {"STANDARD_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+
+
+@pytest.fixture(scope="module")
+def template():
+    return sam_template()
+
+
+@pytest.fixture(scope="module")
+def stack(template):
+    """As somebody gets it who gives the one required parameter."""
+    return Resolved(template, StreamArn=STREAM)
+
+
+@pytest.fixture(scope="module")
+def role(stack):
+    return stack.role("ArchiveRole")
+
+
+# --- The whole ---
+
+
+def test_cfn_lint_finds_nothing(tmp_path):
+    """Neither error nor warning, in the template and in the one that is released."""
+    plain = tmp_path / "template.yaml"
+    plain.write_text(plain_template())
+    command = [Path(sys.executable).with_name("cfn-lint"), "--regions", "us-east-1", "eu-west-1", "--", TEMPLATE, plain]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_parameters_are_the_contract_and_one_is_required(template):
+    """A name, once released, is in other people's pipelines."""
+    assert set(template["Parameters"]) == PARAMETERS
+    assert [name for name, given in template["Parameters"].items() if "Default" not in given] == ["StreamArn"]
+
+
+def test_every_parameter_is_explained_or_says_it_all_by_its_values(template):
+    """The console shows nothing else to the person who deploys."""
+    silent = {name for name, given in template["Parameters"].items() if not given.get("Description")}
+    assert silent == {"LogLevel", "LogRetentionDays", "CreateDashboard", "Architecture"}
+
+
+@pytest.mark.parametrize(
+    ("arn", "is_taken"),
+    [
+        (STREAM, True),
+        (STREAM + "Z", True),
+        (STREAM.replace("arn:aws:", "arn:aws-cn:"), True),
+        (STREAM.replace("orders", "a" * 3), True),
+        (STREAM.replace("orders", "a" * 2), False),
+        (TABLE, False),
+        ("orders", False),
+        (STREAM.replace("111122223333", "1111"), False),
+    ],
+)
+def test_only_the_arn_of_a_stream_is_taken(template, arn, is_taken):
+    """A table's name or ARN is what people have at hand; the mapping would fail on it, later and less clearly."""
+    assert bool(re.search(template["Parameters"]["StreamArn"]["AllowedPattern"], arn)) == is_taken
+
+
+def test_the_plain_template_takes_the_package_of_either_architecture(template):
+    """It is what is released: no macro, no rule about one package, nothing of the region it was made in."""
+    text = plain_template(code_bucket="releases")
+    plain = yaml.safe_load(text)
+    assert "Transform" not in plain
+    assert "Rules" not in plain
+    assert "us-east-1" not in text
+    assert set(plain["Parameters"]) == PARAMETERS | {"CodeBucket", "CodePrefix"}
+    assert plain["Parameters"]["CodeBucket"]["Default"] == "releases"
+    function = plain["Resources"]["ArchiveFunction"]
+    assert function["Type"] == "AWS::Lambda::Function"
+    assert function["Properties"]["Code"]["S3Key"] == {"Fn::Sub": "${CodePrefix}archiver-${Architecture}.zip"}
+    assert template["Parameters"]["Architecture"]["AllowedValues"] == list(PLATFORMS)
+    assert set(plain["Resources"]) == set(template["Resources"]), "nothing was made up on the way"
+    assert len(text.encode()) < 51_200, "the largest body that CreateStack takes without a bucket"
+
+
+def test_the_sam_template_refuses_the_architecture_that_it_does_not_carry(template):
+    """A function with the other architecture's libraries would deploy, and fail every batch."""
+    (rule,) = template["Rules"].values()
+    assert rule["Assertions"][0]["Assert"] == {"Fn::Equals": [{"Ref": "Architecture"}, "arm64"]}
+    assert template["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"] == "../build/archiver-arm64.zip"
+
+
+def test_the_function_is_what_the_package_is_built_for(stack):
+    """Python, handler and archive as the code knows them."""
+    function = stack.properties("ArchiveFunction")
+    assert function["Runtime"] == f"python{PYTHON}"
+    assert function["Handler"] == "archiver.handler.archive"
+    assert function["Architectures"] == ["arm64"]
+    assert function["Environment"]["Variables"]["DDBTRAIL_ARCHIVE"] == "s3://trail-archive/ddbtrail"
+
+
+def test_outputs_name_commands_that_exist(stack):
+    """What is printed after a deployment is typed next."""
+    commands = [output["Value"] for name, output in stack.outputs.items() if name.startswith("Next")]
+    assert len(commands) == 3
+    for command in commands:
+        program, name, *rest = command.split()
+        assert (program, rest[-1]) == ("ddbtrail", stack.outputs["ArchiveUrl"]["Value"])
+        assert run([name, "--help"]) == 0
+
+
+# --- The mapping ---
+
+
+def test_no_record_is_lost_or_narrowed_in_silence(stack):
+    """Every one of these settings, if it were otherwise, loses data without anybody being told."""
+    mapping = stack.properties("StreamMapping")
+    assert mapping == {
+        "EventSourceArn": STREAM,
+        "FunctionName": "trail-archivefunction",
+        "StartingPosition": "TRIM_HORIZON",
+        "BatchSize": 10_000,
+        "MaximumBatchingWindowInSeconds": 60,
+        "ParallelizationFactor": 1,
+        "MaximumRetryAttempts": -1,
+        "MaximumRecordAgeInSeconds": 43_200,
+        "BisectBatchOnFunctionError": True,
+        "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::trail-onfailure"}},
+        "MetricsConfig": {"Metrics": ["EventCount"]},
+    }, "no filter, no partial responses, nothing else"
+
+
+def test_the_bounds_of_the_mapping_leave_time_to_save_what_is_stuck(template):
+    """Above 10 records a window is required; the stream forgets at 24 hours, and saving takes part of them."""
+    parameters = template["Parameters"]
+    assert parameters["BatchingWindowSeconds"]["MinValue"] >= 1
+    assert parameters["MaximumRecordAgeSeconds"]["MaxValue"] <= 20 * 3_600
+    assert parameters["LagAlarmSeconds"]["MinValue"] > parameters["BatchingWindowSeconds"]["MaxValue"]
+
+
+# --- Who may do what ---
+
+
+def test_the_role_may_do_these_things_and_no_others(template):
+    """Also with every optional parameter given: no Get, no Delete, no retention, no wildcard among the actions."""
+    full = Resolved(template, StreamArn=STREAM, KmsKeyArn=KEY, BreakGlassRoleArn=BREAK_GLASS, ArchiveBucket="audit")
+    (only,) = full.of_type("AWS::IAM::Role").values()
+    assert only.keys() == {"AssumeRolePolicyDocument", "Policies"}, "no managed policies"
+    statements = full.role("ArchiveRole")
+    assert {action for statement in statements for action in statement.actions} == ACTIONS
+    assert all(statement.effect == "Allow" for statement in statements)
+
+
+def test_no_resource_of_the_role_is_wider_than_it_must_be(role):
+    """A star is allowed at the end of a name that holds a sequence number, a digest, or what Lambda makes up."""
+    stars = sorted(pattern for statement in role for pattern in statement.resources if "*" in pattern)
+    assert stars == sorted(
+        [
+            *(f"{EVIDENCE}/{folder}/*" for folder in ("segments", "streams", "late", "quarantine")),
+            f"{ARCHIVE}/ddbtrail/v1/quarantine/*",
+            f"{TABLE}/stream/*",
+            "arn:aws:s3:::trail-onfailure/aws/lambda/*",
+            "arn:aws:logs:eu-west-1:111122223333:log-group:trail-archivelogs:*",
+        ]
+    )
+
+
+def test_every_statement_with_a_wildcard_is_explained_beside_it(template):
+    """The reviewer reads the template: a star without a reason is a question."""
+    lines = TEMPLATE.read_text().splitlines()
+    wide = [
+        statement["Sid"]
+        for name in ("ArchiveRole", "ArchivePolicy", "DerivedPolicy", "OnFailurePolicy")
+        for statement in _raw_statements(template["Resources"][name]["Properties"])
+        if "*" in json.dumps(statement["Resource"]) + json.dumps(statement["Action"])
+    ]
+    assert len(wide) >= 8
+    for sid in wide:
+        places = [number for number, line in enumerate(lines) if line.strip() in {f"- Sid: {sid}", f"Sid: {sid}"}]
+        assert places
+        for place in places:
+            around = lines[place - 2 : place] + lines[place + 1 : place + 4]
+            assert any("#" in line for line in around), f"{sid}, line {place + 1}"
+
+
+def _raw_statements(properties):
+    documents = [
+        properties.get("PolicyDocument"),
+        *(policy["PolicyDocument"] for policy in properties.get("Policies", ())),
+    ]
+    for document in filter(None, documents):
+        for statement in document["Statement"]:
+            yield statement.get("Fn::If", [None, statement])[1]
+
+
+def test_the_role_may_put_every_object_that_the_archiver_writes(role, tmp_path):
+    """The real names: segments, descriptions, late markers, quarantine with and without a trail."""
+    store = FolderStore(tmp_path)
+    arrived_ms = (CHANGED_AT_S + 3 * 86_400) * 1_000
+    without_key = record(9, arn=STREAM)
+    del without_key["dynamodb"]["Keys"]
+    batch = [record(1, arn=STREAM), without_key, "not even a record"]
+    Writer(store, Streams(key_schema={"orders": ("id",)})).archive(batch, now_ms=arrived_ms)
+    names = [name for name, _ in store.list("v1/")]
+    assert {name.removeprefix(f"{TRAIL}/").split("/")[0] for name in names} == {
+        *("segments", "streams", "late", "quarantine"),
+        "v1",  # quarantine of what names no table
+    }
+    for name in names:
+        assert allowed(role, "s3:PutObject", f"{ARCHIVE}/ddbtrail/{name}"), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"ddbtrail/{TRAIL}/seals/00000000000000000000.json",
+        f"ddbtrail/{TRAIL}/baselines/2026-01-01T00-00-00Z/baseline.json",
+        f"ddbtrail/{TRAIL.replace('orders', 'orders2')}/segments/x.parquet",
+        f"ddbtrail/{TRAIL.replace('orders', 'customers')}/quarantine/x.json",
+        f"ddbtrail/{TRAIL.replace('eu-west-1', 'us-east-1')}/segments/x.parquet",
+        f"{TRAIL}/segments/x.parquet",
+        "ddbtrail/anything",
+    ],
+)
+def test_the_role_may_put_nothing_else_into_the_archive(role, name):
+    """Who archives one table can neither seal, nor invent a baseline, nor write into another table's trail."""
+    assert not allowed(role, "s3:PutObject", f"{ARCHIVE}/{name}")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        *("s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention"),
+        *("s3:PutObjectLegalHold", "s3:BypassGovernanceRetention", "s3:PutObjectAcl", "s3:PutObjectTagging"),
+        *("s3:ListBucket", "s3:PutBucketPolicy", "s3:PutLifecycleConfiguration", "s3:PutBucketVersioning"),
+    ],
+)
+def test_the_role_can_neither_read_nor_delete_nor_change_retention(role, action):
+    """Compromised code of the function must not be able to look at, hide or shorten what is archived."""
+    for resource in (ARCHIVE, f"{EVIDENCE}/segments/dt=2026-11-23/hour=00/x.parquet", "arn:aws:s3:::trail-derived/x"):
+        assert not allowed(role, action, resource, bucket_account="111122223333")
+
+
+def test_the_role_reads_its_stream_and_no_item_of_the_table(role):
+    """The table belongs to someone else."""
+    for action in (
+        "dynamodb:DescribeStream",
+        "dynamodb:GetRecords",
+        "dynamodb:GetShardIterator",
+        "dynamodb:ListStreams",
+    ):
+        assert allowed(role, action, STREAM)
+        assert not allowed(role, action, STREAM.replace("orders", "orders2"))
+    assert allowed(role, "dynamodb:DescribeTable", TABLE)
+    for action in ("dynamodb:GetItem", "dynamodb:Scan", "dynamodb:PutItem", "dynamodb:UpdateTable"):
+        assert not allowed(role, action, TABLE)
+
+
+def test_lambda_can_save_failed_batches_with_this_role_in_this_account_only(role):
+    """Both permissions are demanded; a bucket of that name in another account must not receive payloads."""
+    bucket = "arn:aws:s3:::trail-onfailure"
+    for action, resource in (
+        ("s3:PutObject", f"{bucket}/aws/lambda/uuid/shard/2026/11/23/x"),
+        ("s3:ListBucket", bucket),
+    ):
+        assert allowed(role, action, resource, bucket_account="111122223333")
+        assert not allowed(role, action, resource, bucket_account="444455556666")
+
+
+def test_a_key_of_ones_own_is_used_for_nothing_but_putting(template):
+    """GenerateDataKey through S3; Decrypt would be reading."""
+    role = Resolved(template, StreamArn=STREAM, KmsKeyArn=KEY).role("ArchiveRole")
+    assert allowed(role, "kms:GenerateDataKey", KEY, via="s3.eu-west-1.amazonaws.com")
+    assert not allowed(role, "kms:GenerateDataKey", KEY, via="dynamodb.eu-west-1.amazonaws.com")
+    assert not allowed(role, "kms:Decrypt", KEY, via="s3.eu-west-1.amazonaws.com")
+
+
+def test_nothing_is_overwritten_whoever_puts(stack):
+    """The header is demanded of everybody; the parts of a multipart upload cannot carry it, their completion does."""
+    policy, name = stack.bucket_policy("ArchivePolicy"), f"{EVIDENCE}/segments/x.parquet"
+    secure = {"secure": "true", "principal": SOMEBODY}
+    assert denied(policy, "s3:PutObject", name, creates="true", **secure)
+    assert not denied(policy, "s3:PutObject", name, creates="true", if_none_match="*", **secure)
+    assert not denied(policy, "s3:PutObject", name, creates="false", **secure)
+
+
+@pytest.mark.parametrize(
+    "action", ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention", "s3:BypassGovernanceRetention"]
+)
+def test_nothing_is_deleted_but_by_the_break_glass_role(template, action):
+    """DeleteObject only adds a marker, but the marker hides the object and frees its name for a forgery."""
+    name = f"{EVIDENCE}/segments/x.parquet"
+    without = Resolved(template, StreamArn=STREAM).bucket_policy("ArchivePolicy")
+    assert denied(without, action, name, secure="true", principal=SOMEBODY)
+    assert denied(without, action, name, secure="true", principal=BREAK_GLASS)
+    given = Resolved(template, StreamArn=STREAM, BreakGlassRoleArn=BREAK_GLASS).bucket_policy("ArchivePolicy")
+    assert denied(given, action, name, secure="true", principal=SOMEBODY)
+    assert not denied(given, action, name, secure="true", principal=BREAK_GLASS)
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_buckets_speak_tls_only_and_their_policies_allow_nobody_anything(stack, bucket):
+    """Access is given by identity policies, or by the owner of another account's bucket."""
+    policy, arn = stack.bucket_policy(f"{bucket}Policy"), f"arn:aws:s3:::trail-{bucket.lower()}"
+    assert {statement.effect for statement in policy} == {"Deny"}
+    for action, resource in (("s3:GetObject", f"{arn}/x"), ("s3:PutObject", f"{arn}/x"), ("s3:ListBucket", arn)):
+        assert denied(policy, action, resource, secure="false", if_none_match="*")
+        assert not denied(policy, action, resource, secure="true", if_none_match="*", creates="true")
+
+
+# --- Buckets ---
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_buckets_are_private_versioned_encrypted_and_outlive_the_stack(template, stack, bucket):
+    """Also their policies: a retained bucket without its policy is unprotected."""
+    properties = stack.properties(bucket)
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    for key, expected in (("", {"SSEAlgorithm": "aws:kms"}), (KEY, {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY})):
+        resolved = Resolved(template, StreamArn=STREAM, KmsKeyArn=key).properties(bucket)
+        (rule,) = resolved["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule == {"BucketKeyEnabled": True, "ServerSideEncryptionByDefault": expected}
+    for name in (bucket, f"{bucket}Policy"):
+        assert (template["Resources"][name]["DeletionPolicy"], template["Resources"][name]["UpdateReplacePolicy"]) == (
+            "Retain",
+            "Retain",
+        )
+    assert "BucketName" not in properties, "a fixed name could not be made again beside the retained bucket"
+
+
+@pytest.mark.parametrize("mode", ["GOVERNANCE", "COMPLIANCE", "NONE"])
+def test_the_archive_is_locked_as_asked(template, mode):
+    """With NONE the lock is on and holds nothing: a retention can be set later without another bucket."""
+    archive = Resolved(template, StreamArn=STREAM, RetentionMode=mode, RetentionDays=2_555).properties("Archive")
+    assert archive["ObjectLockEnabled"] is True
+    expected = {"ObjectLockEnabled": "Enabled"}
+    if mode != "NONE":
+        expected["Rule"] = {"DefaultRetention": {"Mode": mode, "Days": 2_555}}
+    assert archive["ObjectLockConfiguration"] == expected
+
+
+def test_the_lifecycle_never_expires_evidence_and_keeps_it_at_hand(stack):
+    """An expired segment is a hole; one in a class with retrieval hours is an answer that comes tomorrow."""
+    archive = stack.properties("Archive")
+    lifecycle = archive["LifecycleConfiguration"]
+    assert lifecycle["TransitionDefaultMinimumObjectSize"] == "all_storage_classes_128K"
+    classes = {move["StorageClass"] for rule in lifecycle["Rules"] for move in rule.get("Transitions", ())}
+    assert classes
+    assert classes <= IMMEDIATE
+    assert "IntelligentTieringConfigurations" not in archive, "its archive tiers would not be immediate"
+    known = {"Id", "Status", "Transitions", "AbortIncompleteMultipartUpload"}
+    assert all(rule.keys() <= known for rule in lifecycle["Rules"]), "nothing expires"
+
+
+def test_the_failed_batches_are_kept_until_somebody_deletes_them(stack):
+    """They may be the only copy. Only versions that were deleted on purpose go, a month later."""
+    for rule in stack.properties("OnFailure")["LifecycleConfiguration"]["Rules"]:
+        assert not {"ExpirationInDays", "ExpirationDate", "Transitions"} & rule.keys()
+
+
+def test_old_versions_of_derived_data_go_and_nothing_locks_it(stack):
+    """It can be made again."""
+    derived = stack.properties("Derived")
+    assert not {name for name in derived if name.startswith("ObjectLock")}
+    assert any("NoncurrentVersionExpiration" in rule for rule in derived["LifecycleConfiguration"]["Rules"])
+
+
+def test_buckets_that_are_given_are_not_made_and_not_touched(template):
+    """The archive of an audit account belongs to that account."""
+    given = Resolved(template, StreamArn=STREAM, ArchiveBucket="audit", DerivedBucket="derived", ArchivePrefix="a/b")
+    assert set(given.of_type("AWS::S3::Bucket")) == {"OnFailure"}
+    assert set(given.of_type("AWS::S3::BucketPolicy")) == {"OnFailurePolicy"}
+    assert allowed(given.role("ArchiveRole"), "s3:PutObject", f"arn:aws:s3:::audit/a/b/{TRAIL}/segments/x")
+    assert not allowed(given.role("ArchiveRole"), "s3:PutObject", f"{EVIDENCE}/segments/x")
+    assert given.outputs["ArchiveUrl"]["Value"] == "s3://audit/a/b"
+    assert given.properties("ArchiveFunction")["Environment"]["Variables"]["DDBTRAIL_ARCHIVE"] == "s3://audit/a/b"
+
+
+def test_the_policy_for_a_given_bucket_is_printed_and_says_the_same(template):
+    """One statement forgotten there, and an archive in the audit account is weaker than one made here."""
+    own = Resolved(template, StreamArn=STREAM, BreakGlassRoleArn=BREAK_GLASS)
+    given = Resolved(template, StreamArn=STREAM, BreakGlassRoleArn=BREAK_GLASS, ArchiveBucket="trail-archive")
+    printed = subprocess.run(
+        given.outputs["ArchiveBucketPolicy"]["Value"],
+        shell=True,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *denials, allowance = json.loads(printed.stdout)["Statement"]
+    expected = own.properties("ArchivePolicy")["PolicyDocument"]["Statement"]
+    assert denials == expected
+    assert allowance["Principal"] == {"AWS": "arn:aws:iam::111122223333:role/trail-archiverole"}
+    (put,) = (statement for statement in own.role("ArchiveRole") if statement.sid == "PutEvidence")
+    assert sorted(allowance["Resource"]) == sorted(put.resources)
+    assert [allowance["Action"]] == put.actions
+    assert "ArchiveBucketPolicy" not in own.outputs
+
+
+# --- Alarms ---
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_alarm_links_a_section_of_the_runbook(template):
+    """At three in the morning the link is all there is."""
+    stack = Resolved(template, StreamArn=STREAM, AlarmTopicArn=TOPIC, RunbookUrl="docs/operations.md")
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+    assert len(alarms) == 10
+    known = anchors(REPOSITORY / "docs" / "operations.md")
+    for name, alarm in alarms.items():
+        severity, _, text = alarm["AlarmDescription"].partition(": ")
+        link = re.search(r"(\S+)#(\S+)$", text)
+        assert severity in {"warn", "page"}, name
+        assert link, name
+        assert (REPOSITORY / link[1]).exists()
+        assert link[2] in known, name
+        assert alarm["AlarmActions"] == [TOPIC]
+
+
+def test_without_a_topic_alarms_are_made_and_name_none(stack):
+    """The stack deploys with one parameter; the console still shows red."""
+    for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+        assert not {"AlarmActions", "OKActions"} & alarm.keys()
+
+
+def test_alarms_ring_when_they_should(stack):
+    """15 minutes to warn, 4 hours to page, long before 12 hours of retries and 24 of the stream."""
+    alarms = stack.of_type("AWS::CloudWatch::Alarm")
+    assert float(alarms["LagAlarm"]["Threshold"]) == 15 * 60 * 1_000
+    assert float(alarms["CriticalLagAlarm"]["Threshold"]) == 4 * 3_600 * 1_000
+    for name in ("ErrorsAlarm", "ThrottlesAlarm"):
+        assert alarms[name]["Period"] * alarms[name]["EvaluationPeriods"] == 15 * 60
+    polling = alarms["PollingAlarm"]
+    assert polling["TreatMissingData"] == "breaching", "a mapping that is off reports nothing"
+    assert (polling["MetricName"], polling["Statistic"]) == ("PolledEventCount", "SampleCount")
+
+
+def test_alarms_and_dashboard_use_the_metrics_that_the_archiver_emits(stack):
+    """A misspelt metric is an alarm that never rings."""
+    quarantine = stack.properties("QuarantineAlarm")
+    dimensions = {dimension["Name"]: dimension["Value"] for dimension in quarantine["Dimensions"]}
+    assert quarantine["Namespace"] == telemetry.NAMESPACE
+    assert dimensions == {"service": telemetry.SERVICE, "table": "orders"}
+    emitted = set(
+        re.findall(
+            r'"([A-Z][A-Za-z]+)": \(MetricUnit|values\["([A-Z][A-Za-z]+)"\]', Path(telemetry.__file__).read_text()
+        )
+    )
+    emitted = {name for pair in emitted for name in pair if name}
+    used = set(
+        re.findall(
+            rf'\["{telemetry.NAMESPACE}", "(\w+)", "service", "([\w-]+)"',
+            stack.properties("Dashboard")["DashboardBody"],
+        )
+    )
+    assert used
+    assert {name for name, _ in used} | {quarantine["MetricName"]} <= emitted
+    assert {service for _, service in used} == {telemetry.SERVICE}
+
+
+def test_the_dashboard_shows_every_alarm(stack):
+    """And is JSON, which CloudFormation does not check before it is deployed."""
+    (dashboard,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
+    shown = json.loads(dashboard["DashboardBody"])["widgets"][0]["properties"]["alarms"]
+    assert len(shown) == len(stack.of_type("AWS::CloudWatch::Alarm"))
+    assert len(set(shown)) == len(shown)
+
+
+def test_the_trail_in_the_template_is_the_one_of_the_format(role):
+    """The folder is composed in two languages: here and in archiver.format.layout."""
+    prefix = Trail("111122223333", "eu-west-1", "orders").prefix
+    assert allowed(role, "s3:PutObject", f"{ARCHIVE}/ddbtrail/{prefix}segments/x")
