@@ -40,7 +40,7 @@ _DROPPED: Final = ("*.dist-info/RECORD", "*.data/scripts/*", "*/tests/*", "*.pyx
 # if it could go and cannot: libarrow_substrait, _dataset, _acero and _compute, which lib.so links.
 _DROPPED_OF_PYARROW: Final = (
     *("libarrow_flight*", "libarrow_python_flight*", "_flight*", "flight.py"),
-    *("libarrow_s3*", "_s3fs*", "_gcsfs*", "_azurefs*", "_hdfs*", "_orc*", "orc.py", "_dataset_orc*"),
+    *("libarrow_s3*", "_s3fs*", "_gcsfs*", "_azurefs*", "_hdfs*", "_orc*", "orc.py", "_dataset*", "dataset.py"),
     *("_feather*", "feather.py", "_substrait*", "substrait.py", "_csv*", "csv.py", "_json*", "json.py"),
     *("_acero*", "acero.py", "include/*", "includes/*", "src/*"),
     # A wheel has no symbolic links: each of these is there three times, and the loader asks for `.so.2600` only.
