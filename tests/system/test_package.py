@@ -24,7 +24,7 @@ from infra.wheels import FROM_THE_RUNTIME, LOCK, PLATFORMS, Locked, locked_wheel
 from tests.archiving.batches import arn_of, record
 from tests.system import parts
 
-# One worker builds; the others have the rest.
+# One worker builds, where pytest-xdist keeps a group together (3.8 does not with pytest 9.2: then each builds once).
 pytestmark = pytest.mark.xdist_group("package")
 
 HERE = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
