@@ -76,8 +76,7 @@ def _as_of(folder: Path, at_s: int) -> int:
     import query  # noqa: PLC0415
 
     state = query.open(str(folder), threads=THREADS).table("orders").as_of(f"@{at_s}")
-    found = state._states._question.batches("existing_states", {"with_guesses": False})  # noqa: SLF001
-    return sum(batch.num_rows for batch in found)
+    return sum(batch.num_rows for batch in state._states.existing_batches())  # noqa: SLF001  no row is made a Python object
 
 
 def history(folder: Path) -> int:

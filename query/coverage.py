@@ -17,14 +17,13 @@ NO_LATER_TABLE = "~"  # sorts after every stream label
 
 @dataclass(frozen=True, slots=True)
 class LabelSpan:
-    """The records of one stream label: earliest and latest `changed_at` (epoch ms), the greatest sequence number (40
-    digits), and the rows of the longest file that was read.
+    """The records of one stream label: earliest and latest `changed_at` (epoch ms), and the rows of the longest file
+    that was read.
     """
 
     stream_label: str
     first_ms: int
     last_ms: int
-    last_sequence: str = ""
     longest_file_rows: int = 0
 
 

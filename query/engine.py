@@ -39,6 +39,7 @@ class Engine:
         self._database = duckdb.connect(config=settings)
         self._database.execute(sql("time_zone"))
         self._database.execute(sql("optimizers"))
+        self._database.execute(sql("macros"))
 
     def ask(self) -> "Question":
         """A connection of its own, with temporary relations of its own, for one question. Close it."""

@@ -6,9 +6,9 @@ Invariants: images are read late, for winning rows only; a change in conflict gi
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from archiver.format.layout import SEQUENCE_DIGITS
+from archiver.format.layout import HOUR_MS
 from archiver.format.values import same_attributes
 from query.answer import Basis, Outcome, State
 from query.catalog import Baseline, Evidence
@@ -17,9 +17,11 @@ from query.engine import Question
 from query.plan import StatePlan
 from query.rows import Reader, label_spans
 
-_NUMBERED_DIGITS: Final = 27
-_NUMBERED_ROWS: Final = 1_000_000
-_NUMBERED_FILES: Final = 100_000
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NUMBERED_ROWS: Final = 1 << 20
+_NUMBERED_FILES: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,19 @@ class States:
         self._question = question
         self.coverage = coverage
         self.conflicts = conflicts
-        self.count, self.unknown = question.rows("count_states")[0]
+        self.count, self.unknown, _ = question.rows("count_states")[0]
 
     def close(self) -> None:
         self._question.close()
 
     def existing(self, *, with_guesses: bool = False) -> Iterator[State]:
         """The items that existed, in order of item key; with guesses, unknown ones too where there is one."""
-        for batch in self._question.batches("existing_states", {"with_guesses": with_guesses}):
+        for batch in self.existing_batches(with_guesses=with_guesses):
             yield from (_state(**row) for row in batch.to_pylist())
+
+    def existing_batches(self, *, with_guesses: bool = False) -> "Iterator[pa.RecordBatch]":
+        """The same as Arrow batches, with the columns of `answers.sql`."""
+        return self._question.batches("existing_states", {"with_guesses": with_guesses})
 
     def all(self) -> list[State]:
         """Every item that any fact tells of, in order of item key."""
@@ -81,56 +87,88 @@ def reconstruct(
     descriptions = [baseline.description for baseline in evidence.baselines]
     spans = label_spans(question)
     coverage = coverage_of(spans, evidence.streams, descriptions)
+    _set_moment(question, coverage, spans, plan, moment, item_keys)
     if item_keys is not None:
-        _restrict(question, item_keys)
-    _set_moment(question, coverage, plan, moment)
-    _find_facts(question, spans, plan, moment)
+        _restrict(question, plan)
+    is_tied = _find_facts(question, spans, plan, moment)
     question.run("sides")
-    conflicts = _conflicts(question, plan)
+    conflicts = find_conflicts(question.rows("tied"), _segment_names(plan)) if is_tied else ()
+    # Images are read late, and only of the rows that an answer may rest on.
     question.run("p_rows")
-    question.run("n_wanted")
-    question.run("n_rows" if question.rows("count_n_wanted")[0][0] else "n_rows_empty")
+    question.run("n_rows" if question.rows("has_changes_after")[0][0] else "n_rows_empty")
     question.run("states")
+    question.run("answers")
     _compare(question)
     if conflicts:
         question.run("drop_conflicts", {"item_keys": [conflict.item_key for conflict in conflicts]})
     return States(question, coverage, conflicts)
 
 
-def _restrict(question: Question, item_keys: Sequence[str]) -> None:
-    question.set("item_keys", list(item_keys))
-    for relation in ("changes", "floor", "ceiling"):
+def _segment_names(plan: StatePlan) -> list[str]:
+    return [segment.stored.name for segment in plan.segments]
+
+
+def _restrict(question: Question, plan: StatePlan) -> None:
+    """Leaves only the rows of the items asked for."""
+    held = {"changes": True, "floor": plan.floor is not None, "ceiling": plan.ceiling is not None}
+    for relation in (name for name, is_there in held.items() if is_there):
         question.run(f"restrict_{relation}")
         question.run(f"restricted_{relation}")
 
 
-def _set_moment(question: Question, coverage: Coverage, plan: StatePlan, moment: Moment) -> None:
+def _set_moment(
+    question: Question,
+    coverage: Coverage,
+    spans: Sequence[LabelSpan],
+    plan: StatePlan,
+    moment: Moment,
+    item_keys: Sequence[str] | None,
+) -> None:
     if moment.cut is None:
         covering = coverage.covering(moment.at_ms)
         table_label, next_label = coverage.table_at(moment.at_ms)
     else:
         covering = moment.cut[0]
         table_label, next_label = coverage.table_of(covering)
-    question.set("at_ms", moment.at_ms)
-    question.set("cut_ord", None if moment.cut is None else " ".join(moment.cut))
-    question.set("covering_label", covering)
-    question.set("is_before_coverage", moment.cut is None and coverage.is_before(moment.at_ms))
-    question.set("table_label", table_label)
-    question.set("next_table_label", next_label)
-    _set_baseline(question, "floor", plan.floor)
-    question.set("is_floor_of_former_table", _is_of_former_table(plan.floor, coverage, table_label))
+    question.set(
+        "moment",
+        {
+            "at_ms": moment.at_ms,
+            "cut_ord": None if moment.cut is None else " ".join(moment.cut),
+            "has_later": any(span.last_ms > moment.at_ms for span in spans),
+            "item_keys": None if item_keys is None else list(item_keys),
+            "covering_label": covering,
+            "is_before_coverage": moment.cut is None and coverage.is_before(moment.at_ms),
+            "only_label": spans[0].stream_label if len(spans) == 1 else None,
+            "table_label": table_label,
+            "next_table_label": next_label,
+            "is_floor_of_former_table": _is_of_former_table(plan.floor, coverage, table_label),
+        },
+    )
     ceiling = plan.ceiling
     if ceiling is not None and _is_of_later_table(ceiling, coverage, next_label):
         ceiling = None
-    _set_baseline(question, "ceiling", ceiling)
+    question.set("floor", _baseline_values(plan.floor, plan))
+    question.set("ceiling", _baseline_values(ceiling, plan))
 
 
-def _set_baseline(question: Question, role: str, baseline: Baseline | None) -> None:
-    description = baseline and baseline.description
-    question.set(f"has_{role}", description is not None)
-    question.set(f"{role}_from_ms", description and description.from_ms)
-    question.set(f"{role}_to_ms", description and description.to_ms)
-    question.set(f"{role}_label", description and description.stream_label)
+def _baseline_values(baseline: Baseline | None, plan: StatePlan) -> dict[str, Any]:
+    """A baseline's interval and label. A change inside the interval voids it for its item; none is looked for
+    (`void_` is NULL) where no segment that is read can hold one."""
+    if baseline is None:
+        return dict.fromkeys(("from_ms", "to_ms", "label", "void_from_ms", "void_to_ms"), None) | {"is_there": False}
+    from_ms, to_ms = baseline.description.from_ms, baseline.description.to_ms
+    may_be_void = any(
+        segment.place.hour_ms <= to_ms and segment.place.hour_ms + HOUR_MS > from_ms for segment in plan.segments
+    )
+    return {
+        "is_there": True,
+        "from_ms": from_ms,
+        "to_ms": to_ms,
+        "label": baseline.description.stream_label,
+        "void_from_ms": from_ms if may_be_void else None,
+        "void_to_ms": to_ms if may_be_void else None,
+    }
 
 
 def _is_of_former_table(baseline: Baseline | None, coverage: Coverage, table_label: str) -> bool:
@@ -155,17 +193,17 @@ def _end_ms(coverage: Coverage, label: str) -> int:
     return next(end.at_ms for end in coverage.ends if end.stream_label == label)
 
 
-def _find_facts(question: Question, spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -> None:
-    if _fits_numbers(spans, plan, moment):
-        question.set("only_label", spans[0].stream_label)
-        question.run("facts_numbered")
-    else:
+def _find_facts(question: Question, spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -> bool:
+    """Makes the relation `facts`; whether an answer may rest on a change that several rows tell of."""
+    question.run("facts_numbered" if _fits_numbers(spans, plan, moment) else "facts")
+    is_stepped_back, is_tied, is_beyond_numbers = question.rows("facts_told")[0]
+    if is_beyond_numbers:
         question.run("facts")
-    if moment.cut is None:
-        question.run("stepped_back")
-        if question.rows("count_stepped_back")[0][0]:
-            question.run("facts_stepped_back")
-            question.run("facts_mended")
+        is_stepped_back, is_tied, _ = question.rows("facts_told")[0]
+    if is_stepped_back:
+        question.run("facts_stepped_back")
+        question.run("facts_mended")
+    return bool(is_stepped_back or is_tied)
 
 
 def _fits_numbers(spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -> bool:
@@ -174,17 +212,9 @@ def _fits_numbers(spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -
         moment.cut is None
         and plan.ceiling is None
         and len(spans) == 1
-        and spans[0].last_sequence < "1".rjust(SEQUENCE_DIGITS - _NUMBERED_DIGITS, "0").ljust(SEQUENCE_DIGITS, "0")
-        and spans[0].longest_file_rows < _NUMBERED_ROWS
-        and len(plan.segments) < _NUMBERED_FILES
+        and spans[0].longest_file_rows <= _NUMBERED_ROWS
+        and len(plan.segments) <= _NUMBERED_FILES
     )
-
-
-def _conflicts(question: Question, plan: StatePlan) -> tuple[Conflict, ...]:
-    if not question.rows("has_ties")[0][0]:
-        return ()
-    names = [segment.stored.name for segment in plan.segments]
-    return find_conflicts(question.rows("tied"), names)
 
 
 def find_conflicts(
@@ -222,6 +252,11 @@ def _differences(
 
 
 def _compare(question: Question) -> None:
+    """Two images on both sides of a gap agree if they are the same value: as text, or else by comparing them."""
+    if not question.rows("count_states")[0][2]:
+        return
+    question.run("compared")
+    question.run("agree_as_text")
     agreeing = [key for key, p, n in question.rows("compared_rows") if same_attributes(p, n)]
     if agreeing:
         question.run("settle_compared", {"agreeing": agreeing})
@@ -229,23 +264,19 @@ def _compare(question: Question) -> None:
 
 def _state(
     item_key: str,
+    rule: str,
     image: str | None,
     basis: str,
+    reason: str | None,
+    is_known: bool,
+    was_before: bool,
     change_id: str | None,
     changed_at_ms: int | None,
     valid_from_ms: int | None,
-    reason: str | None,
-    rule: str,
-    n_image: str | None = None,
-    is_p_known: bool = False,
-    is_n_known: bool = False,
-    was_before: bool = False,
 ) -> State:
     if rule in {"unknown", "compare"}:
-        guess = image if is_p_known else n_image
-        is_guess = is_p_known or is_n_known
         return State(
-            item_key, Outcome.UNKNOWN, Basis.GUESS if is_guess else Basis.NOTHING, guess, reason, is_guess=is_guess
+            item_key, Outcome.UNKNOWN, Basis.GUESS if is_known else Basis.NOTHING, image, reason, is_guess=is_known
         )
     if image is not None:
         outcome = Outcome.EXISTED

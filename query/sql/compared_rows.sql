@@ -1,1 +1,1 @@
-SELECT item_key, image, n_image FROM states WHERE rule = 'compare'
+SELECT item_key, image, other_image FROM compared

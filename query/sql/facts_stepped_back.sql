@@ -1,23 +1,23 @@
--- The facts of those items once more, cut at the first change after the instant.
+-- The facts of those items whose clock stepped back across the instant, once more. Effective time never steps back, so
+-- everything from the first change after the instant on is after it.
 CREATE TEMP TABLE mended AS
-WITH packed AS (
+WITH placed AS (
     SELECT
         item_key,
-        ord,
         changed_at_ms,
-        first_after,
-        ord || ' ' || (1000000000000000000 + row_id) || ' ' || changed_at_ms AS pack,
-        ord || ' ' || (2000000000000000000 - row_id) AS mirror,
-        stream_label >= getvariable('table_label') AS is_of_table
+        pack_of(ord, row_id, changed_at_ms) AS pack,
+        mirror_of(ord, row_id) AS mirror,
+        ord < stepped_back_at AS is_before,
+        stream_label >= getvariable('moment').table_label AS is_of_table
     FROM changes
-    JOIN stepped_back USING (item_key)
+    JOIN (SELECT item_key, stepped_back_at FROM facts WHERE stepped_back_at IS NOT NULL) USING (item_key)
 )
 SELECT
     item_key,
-    max(pack) FILTER (ord < first_after AND is_of_table) AS p,
-    max(mirror) FILTER (ord < first_after AND is_of_table) AS p_mirror,
-    min(pack) FILTER (ord >= first_after AND is_of_table) AS n,
-    min(mirror) FILTER (ord >= first_after AND is_of_table) AS n_mirror,
-    max(changed_at_ms) FILTER (ord < first_after) AS p_effective_ms
-FROM packed
+    max(pack) FILTER (is_before AND is_of_table) AS p,
+    max(mirror) FILTER (is_before AND is_of_table) AS p_mirror,
+    min(pack) FILTER (NOT is_before AND is_of_table) AS n,
+    min(mirror) FILTER (NOT is_before AND is_of_table) AS n_mirror,
+    max(changed_at_ms) FILTER (is_before) AS p_effective_ms
+FROM placed
 GROUP BY item_key

@@ -1,5 +1,5 @@
--- For each generation of the stream: its first and last change, its greatest sequence number, and its longest file.
-SELECT stream_label, min(changed_at_ms), max(changed_at_ms), max(sequence_number), max(row_id & 4294967295) + 1
+-- For each generation of the stream: its first and last change, and its longest file.
+SELECT stream_label, min(changed_at_ms), max(changed_at_ms), max(row_id & 4294967295) + 1
 FROM changes
 GROUP BY stream_label
 ORDER BY 1

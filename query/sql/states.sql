@@ -1,31 +1,27 @@
--- The state of every item, by the first rule that knows it (docs/answers.md, State). `needs_comparison` marks facts on
--- both sides of a gap that differ as text: whether they are the same value is not for SQL to say.
+-- The state of every item, by the first rule that knows it (docs/answers.md, State). No image stands here, only on which
+-- side it is. Two images on both sides of a gap are left to be compared: whether they are the same value is not for SQL.
 CREATE TEMP TABLE states AS
 WITH known AS (
     SELECT
         sides.*,
-        change_id,
-        p_ms,
         CASE p_kind
             WHEN 'end' THEN true
             WHEN 'baseline' THEN true
-            WHEN 'change' THEN p_op = 'REMOVE' OR p_image IS NOT NULL
+            WHEN 'change' THEN p_op = 'REMOVE' OR has_p_image
             ELSE false
         END AS is_p_known,
-        CASE p_kind WHEN 'baseline' THEN floor.image WHEN 'change' THEN CASE WHEN p_op <> 'REMOVE' THEN p_image END END
-            AS p_image,
-        CASE n_kind WHEN 'baseline' THEN true WHEN 'change' THEN n_op = 'INSERT' OR n_image IS NOT NULL ELSE false END
+        CASE p_kind WHEN 'baseline' THEN is_in_floor WHEN 'change' THEN p_op <> 'REMOVE' AND has_p_image ELSE false END
+            AS is_p_present,
+        CASE n_kind WHEN 'baseline' THEN true WHEN 'change' THEN n_op = 'INSERT' OR has_n_image ELSE false END
             AS is_n_known,
         CASE n_kind
-            WHEN 'baseline' THEN ceiling.image WHEN 'change' THEN CASE WHEN n_op <> 'INSERT' THEN n_image END
-        END AS n_image,
-        coalesce(p_label = getvariable('covering_label'), false) AS is_p_covered,
-        coalesce(n_label = getvariable('covering_label'), false) AS is_n_covered
+            WHEN 'baseline' THEN is_in_ceiling WHEN 'change' THEN n_op <> 'INSERT' AND has_n_image ELSE false
+        END AS is_n_present,
+        coalesce(p_label = getvariable('moment').covering_label, false) AS is_p_covered,
+        coalesce(n_label = getvariable('moment').covering_label, false) AS is_n_covered
     FROM sides
     LEFT JOIN p_rows USING (p_row)
     LEFT JOIN n_rows USING (n_row)
-    LEFT JOIN floor ON p_kind = 'baseline' AND floor.item_key = sides.item_key
-    LEFT JOIN ceiling ON n_kind = 'baseline' AND ceiling.item_key = sides.item_key
 ),
 ruled AS (
     SELECT
@@ -34,19 +30,25 @@ ruled AS (
             WHEN p_kind = 'end' AND is_n_covered AND is_n_known THEN 'n'
             WHEN is_p_covered AND is_p_known THEN 'p'
             WHEN is_n_covered AND is_n_known THEN 'n'
-            WHEN is_p_known AND is_n_known AND p_image IS NOT DISTINCT FROM n_image THEN 'both'
-            WHEN is_p_known AND is_n_known AND p_image IS NOT NULL AND n_image IS NOT NULL THEN 'compare'
+            WHEN is_p_known AND is_n_known AND NOT is_p_present AND NOT is_n_present THEN 'both'
+            WHEN is_p_known AND is_n_known AND is_p_present AND is_n_present THEN 'compare'
             ELSE 'unknown'
-        END AS rule
+        END AS rule,
+        -- Where nothing is known, the side of the best guess.
+        CASE WHEN rule = 'n' OR (rule = 'unknown' AND NOT is_p_known) THEN 'n' ELSE 'p' END AS side
     FROM known
 )
 SELECT
     item_key,
     rule,
-    CASE WHEN rule = 'n' THEN n_image ELSE p_image END AS image,
-    n_image,
-    is_p_known,
-    is_n_known,
+    CASE
+        WHEN side = 'p' AND is_p_present THEN CASE p_kind WHEN 'baseline' THEN 'floor' ELSE 'p' END
+        WHEN side = 'n' AND is_n_present THEN CASE n_kind WHEN 'baseline' THEN 'ceiling' ELSE 'n' END
+    END AS image_side,
+    p_row,
+    n_row,
+    n_kind,
+    is_p_known OR is_n_known AS is_known,
     was_before,
     CASE rule
         WHEN 'n' THEN CASE n_kind WHEN 'baseline' THEN 'baseline' ELSE 'old-image' END
@@ -58,10 +60,9 @@ SELECT
         WHEN rule NOT IN ('unknown', 'compare') THEN NULL
         WHEN p_kind IS NULL AND n_kind IS NULL THEN 'no-fact'
         WHEN (is_p_covered AND NOT is_p_known) OR (is_n_covered AND NOT is_n_known) THEN 'missing-image'
-        WHEN getvariable('is_before_coverage') THEN 'before-coverage'
+        WHEN getvariable('moment').is_before_coverage THEN 'before-coverage'
         ELSE 'gap'
     END AS reason,
-    CASE WHEN rule IN ('p', 'both') AND p_kind = 'change' THEN change_id END AS change_id,
-    CASE WHEN rule IN ('p', 'both') AND p_kind = 'change' THEN p_ms END AS changed_at_ms,
-    CASE WHEN rule IN ('p', 'both') AND p_kind = 'change' THEN p_effective_ms END AS valid_from_ms
+    p_kind = 'change' AS is_p_change,
+    p_effective_ms
 FROM ruled

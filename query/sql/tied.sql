@@ -1,12 +1,10 @@
 -- Changes that several rows tell of, where an answer rests on them and the rows differ as text.
-WITH tied AS (
-    SELECT item_key, split_part(pack, ' ', 1) || ' ' || split_part(pack, ' ', 2) AS ord
-    FROM (
-        SELECT item_key, p AS pack FROM facts JOIN sides USING (item_key) WHERE is_p_tied
-        UNION ALL
-        SELECT item_key, n AS pack FROM facts JOIN sides USING (item_key) WHERE is_n_tied
-    )
+WITH places AS (
+    SELECT item_key, p_row AS tied_row FROM sides WHERE is_p_tied
+    UNION
+    SELECT item_key, n_row AS tied_row FROM sides WHERE is_n_tied
 ),
+tied AS (SELECT changes.item_key, ord FROM changes JOIN places ON row_id = tied_row),
 rows AS (SELECT changes.* FROM changes JOIN tied USING (item_key, ord)),
 differing AS (
     SELECT item_key, ord

@@ -1,1 +1,0 @@
-SELECT bool_or(is_p_tied OR is_n_tied) FROM sides
