@@ -23,6 +23,7 @@ found AS (
         min(mirror) FILTER (NOT is_before) AS n_mirror,
         max(changed_at_ms) FILTER (is_before) AS p_effective_ms,
         bool_or(stream_label < getvariable('moment').table_label) AS was_in_former_table,
+        bool_and(stream_label >= getvariable('moment').next_table_label) AS is_of_later_table_only,
         bool_or(changed_at_ms BETWEEN getvariable('floor').void_from_ms AND getvariable('floor').void_to_ms) AS is_floor_void,
         bool_or(changed_at_ms BETWEEN getvariable('ceiling').void_from_ms AND getvariable('ceiling').void_to_ms) AS is_ceiling_void
     FROM placed
@@ -39,6 +40,7 @@ SELECT
     ms_of(n) AS n_ms,
     p_effective_ms,
     was_in_former_table,
+    is_of_later_table_only,
     coalesce(is_floor_void, false) AS is_floor_void,
     coalesce(is_ceiling_void, false) AS is_ceiling_void,
     -- A clock stepped back across the instant: a change at or before it stands behind one after it.

@@ -38,6 +38,7 @@ SELECT
     n_ms,
     p_effective_ms,
     false AS was_in_former_table,
+    false AS is_of_later_table_only,
     coalesce(is_floor_void, false) AS is_floor_void,
     false AS is_ceiling_void,
     CASE

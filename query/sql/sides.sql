@@ -4,11 +4,17 @@ WITH floor_items AS (SELECT item_key, true AS is_in_floor FROM floor),
 ceiling_items AS (SELECT item_key, true AS is_in_ceiling FROM ceiling),
 -- An item asked for by key has an answer even if nothing tells of it: a complete baseline shows that it was absent.
 asked_items AS (SELECT unnest(getvariable('moment').item_keys::VARCHAR[]) AS item_key),
--- A change of a later table says nothing of this one: its end, in between, has no before.
+-- A change of a later table says nothing of this one: its end, in between, has no before. But only what has a fact in
+-- this table or a former one meets that end.
 changed AS (
     SELECT
         * EXCLUDE (n_row, n_label, n_ms, is_n_tied),
-        n_label < getvariable('moment').next_table_label AS is_n_here,
+        n_label < getvariable('moment').next_table_label
+            OR (
+                is_of_later_table_only
+                AND NOT (getvariable('floor').is_there AND NOT is_floor_void)
+                AND NOT (getvariable('ceiling').is_there AND NOT is_ceiling_void)
+            ) AS is_n_here,
         CASE WHEN is_n_here THEN n_row END AS n_row,
         CASE WHEN is_n_here THEN n_label END AS n_label,
         CASE WHEN is_n_here THEN n_ms END AS n_ms,

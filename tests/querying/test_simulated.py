@@ -217,7 +217,7 @@ def check_changes(outcome, table, found, refused, seed) -> None:
 
 
 def instants(oracle, rng: Random) -> list[int]:
-    """Instants before, at and between changes, a second beside them, and far from all."""
+    """Instants before, at and between changes, a second beside them, far from all, and at both ends of each gap."""
     times = sorted({version.changed_at_ms for key in oracle.item_keys() for version in oracle._history.get(key, [])})
     chosen = rng.sample(times, min(2, len(times)))
     return sorted(
@@ -227,6 +227,8 @@ def instants(oracle, rng: Random) -> list[int]:
             *chosen,
             *(at - 1 for at in chosen),
             *(at + 1_000 for at in chosen),
+            *(oracle._end[label] for label in oracle._labels[:-1]),
+            *(oracle._start[label] - 1 for label in oracle._labels[1:]),
         }
     )
 
@@ -261,12 +263,19 @@ def test_the_reader_answers_as_the_oracle_does(chunk):
         full_history(seed, FULL_WRITES)
 
 
+@pytest.mark.parametrize(("seed", "writes"), [(694, 32), (1048, 26)])
+def test_a_history_that_was_once_answered_wrongly(seed, writes):
+    """An item that only the table made anew ever held: a clock behind its stream label put its INSERT before that table's
+    beginning, and the end of the former table hid it."""
+    full_history(seed, writes)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("chunk", range(LONG_CHUNKS))
 def test_the_reader_answers_as_the_oracle_does_in_2000_histories(chunk):
-    """The same at length, and every rule of the answers page gave answers somewhere in each hundred histories."""
+    """The same at length. The rules that rarely answer, 1 and 4, have tests of their own in `test_gaps.py`."""
     answered: Counter[tuple[str, int]] = Counter()
     for seed in range(chunk * PURE_SEEDS // LONG_CHUNKS, (chunk + 1) * PURE_SEEDS // LONG_CHUNKS):
         answered += full_history(FULL_SEEDS + seed, Random(seed).randint(FULL_WRITES // 2, LONG_WRITES))
-    assert {rule for _, rule in answered} == {1, 2, 3, 4, 5}, answered
+    assert {rule for _, rule in answered} >= {2, 3, 5}, answered
     assert {outcome for outcome, _ in answered} == {"existed", "already-deleted", "not-yet-created", "unknown"}
