@@ -149,8 +149,10 @@ def parse_key_schema(text: str) -> dict[str, tuple[str, ...]]:
     schemas = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
         table, separator, names = part.partition("=")
-        key = tuple(name for name in names.split(",") if name)
-        if not separator or not table or len(key) not in {1, 2}:
+        key = tuple(name.strip() for name in names.split(","))
+        if not separator or not table.strip() or len(key) not in {1, 2} or "" in key or len(set(key)) < len(key):
             raise ValueError(f"{part!r} is not table=partition_key or table=partition_key,sort_key")
+        if table.strip() in schemas:
+            raise ValueError(f"{table.strip()} has two key schemas in {text!r}")
         schemas[table.strip()] = key
     return schemas

@@ -5,11 +5,11 @@ answer never holds up a batch for long.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from archiver.format.layout import StreamSource, Trail
-from archiver.streams import DescribeTable, TableUnreadable
+from archiver.streams import DescribeTable, TableUnreadable, label_at
 
 _FINAL: Final = frozenset({"AccessDeniedException", "ResourceNotFoundException", "UnrecognizedClientException"})
 _TABLE_ARN: Final = re.compile(
@@ -60,3 +60,14 @@ def key_of_table(live: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, st
 def enabled_label(live: Mapping[str, Any]) -> str | None:
     """The label of a described table's stream, None if it is off."""
     return live.get("LatestStreamLabel") if live.get("StreamSpecification", {}).get("StreamEnabled") else None
+
+
+def label_when_taken(live: Mapping[str, Any], described: Iterable[str], taken_ms: int) -> str | None:
+    """The stream that was on at an instant of the past (epoch ms), among those that the archive describes and the
+    table's latest (`live` may be empty); None if nobody can know.
+
+    A stream that is off today may have been off then.
+    """
+    latest = live.get("LatestStreamLabel")
+    label = label_at([*described, *([latest] if latest else [])], taken_ms)
+    return None if label == latest and enabled_label(live) is None else label

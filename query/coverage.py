@@ -57,6 +57,11 @@ class Coverage:
         return min((stretch.since_ms for stretch in self.stretches), default=None)
 
     @property
+    def covered(self) -> tuple[tuple[int, int | None], ...]:
+        """Each stretch as (since, until) in epoch ms; None: still going on."""
+        return tuple((stretch.since_ms, stretch.until_ms) for stretch in self.stretches)
+
+    @property
     def gaps(self) -> tuple[tuple[int, int], ...]:
         """Open intervals between one stretch and the next (epoch ms); changes in them are lost."""
         pairs = pairwise(self.stretches)

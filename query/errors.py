@@ -106,12 +106,14 @@ class AlreadyDeleted(NoVersion):
 
 
 class OutsideCoverage(NoVersion):
-    """The trail cannot tell. `covered` is the covered stretches, as (since_ms, until_ms) pairs."""
+    """The trail cannot tell. `covered` is the covered stretches, as (since_ms, until_ms) pairs; None: it goes on."""
 
     exit_code = 3
     code = "outside-coverage"
 
-    def __init__(self, message: str, *, hint: str, why: str = "", covered: tuple[tuple[int, int], ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, hint: str, why: str = "", covered: tuple[tuple[int, int | None], ...] = ()
+    ) -> None:
         super().__init__(message, hint=hint, why=why)
         self.covered = covered
 

@@ -214,4 +214,6 @@ class Item(Versioned):
                     message, why=answer.explanation, hint="last_version holds its last content", last_version=last
                 )
             case _:
-                return OutsideCoverage(message, why=answer.explanation, hint="state(…) gives a best-effort guess")
+                covered = self.table.coverage().covered
+                hint = "state(…) gives a best-effort guess"
+                return OutsideCoverage(message, why=answer.explanation, hint=hint, covered=covered)

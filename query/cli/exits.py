@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from cyclopts import CycloptsError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
@@ -45,10 +45,15 @@ def ended(command: Callable[[], object], tokens: Sequence[str]) -> int:
 
 def tell(error: QueryError) -> int:
     """Tells an error on stderr; its exit code."""
-    _trace()
-    for line in error.three_lines().splitlines():
-        print(visible(line), file=sys.stderr)
+    tell_lines(error.three_lines().splitlines())
     return error.exit_code
+
+
+def tell_lines(lines: Iterable[str]) -> None:
+    """Writes lines to stderr, what could steer a terminal made visible; below a traceback, if one was asked for."""
+    _trace()
+    for line in lines:
+        print(visible(line), file=sys.stderr)
 
 
 def _unexpected(error: Exception) -> int:

@@ -97,14 +97,14 @@ def _import_export(
     export: "Export", live: Mapping[str, Any], into: Destination, say: Stderr, *, stream_label: str | None
 ) -> "Written":
     from archiver.baseline import BaselineWriter
-    from archiver.streams import described_streams, label_at
+    from archiver.streams import described_streams
+    from archiver.tables import label_when_taken
 
     store = into.store()
     described = described_streams(store, export.trail)
     key_names, key_types = key_of(export.trail, into.settings, live, described)
     from_ms, to_ms = export.interval_ms
-    enabled = [live["LatestStreamLabel"]] if live.get("LatestStreamLabel") else []
-    label = stream_label or label_at(enabled, from_ms) or label_at(described, from_ms)
+    label = stream_label or label_when_taken(live, described, from_ms)
     explain_label(label, say)
     writer = BaselineWriter(store, export.trail, from_ms, key_names, key_types)
     with say.counting("items", export.item_count) as advance:

@@ -6,7 +6,6 @@ first, and the second only where no file says otherwise.
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from cyclopts import Parameter
 
 from archiver.errors import ArchiverError, NotConfigured
-from query.cli.exits import FAILED, INTERRUPTED
+from query.cli.exits import FAILED, INTERRUPTED, tell, tell_lines
 from query.cli.progress import Stderr
 from query.config import load
 from query.errors import QueryError
@@ -130,19 +129,16 @@ def exit_code(work: Callable[[Stderr], int], say: Stderr) -> int:
     try:
         return work(say)
     except QueryError as error:
-        print(error.three_lines(), file=sys.stderr)
-        return error.exit_code
+        return tell(error)
     except ArchiverError as error:
-        print("\n".join(filter(None, (str(error), error.hint))), file=sys.stderr)
+        tell_lines(filter(None, (str(error), error.hint)))
         return USAGE if isinstance(error, NotConfigured) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
         if not _is_of_aws(error):
             raise
-        print(
-            f"AWS did not answer: {error}\ncheck credentials, --profile, --region and --endpoint-url", file=sys.stderr
-        )
+        tell_lines([f"AWS did not answer: {error}", "check credentials, --profile, --region and --endpoint-url"])
         return FAILED
 
 

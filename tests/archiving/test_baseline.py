@@ -23,11 +23,11 @@ from archiver.errors import ExportRefused
 from archiver.export import open_export
 from archiver.export_files import ExportFolder, find_export
 from archiver.format.description import BaselineDescription, StreamDescription
-from archiver.format.layout import BaselineName, Trail
+from archiver.format.layout import BaselineName, Trail, label_time_ms
 from archiver.format.record import item_key_text
 from archiver.scan import scan_items
 from archiver.streams import label_at
-from archiver.tables import trail_of_table
+from archiver.tables import label_when_taken, trail_of_table
 from query.cli.import_baseline import baseline
 from tests.simulator.memory_store import MemoryStore
 from tests.simulator.values import NUMBERS, VALUES
@@ -447,6 +447,24 @@ def test_key_and_stream_come_from_the_archive_if_it_knows_them(elsewhere):
     folder = MadeExport(elsewhere, FILES).write()
     assert baseline("orders", from_export=str(folder), archive="archive", describe_table=False) == 0
     assert described_in(archive).stream_label == LABEL
+
+
+@pytest.mark.parametrize(
+    ("latest", "is_on", "described", "expected"),
+    [
+        (LABEL, True, [], LABEL),
+        (LABEL, False, [], None),
+        (LABEL, False, [LABEL], None),
+        (None, False, [LABEL], LABEL),
+        ("2027-01-01T00:00:00.000", False, [LABEL], LABEL),
+        ("2027-01-01T00:00:00.000", True, [], None),
+    ],
+)
+def test_a_stream_that_is_off_today_vouches_for_nothing(latest, is_on, described, expected):
+    """It may have been off when the export was taken, and a baseline that names it would claim coverage."""
+    live = {"LatestStreamLabel": latest, "StreamSpecification": {"StreamEnabled": is_on}} if latest else {}
+    taken_ms = label_time_ms(LABEL) + 1000
+    assert label_when_taken(live, described, taken_ms) == expected
 
 
 def test_without_a_known_key_the_command_asks_for_it(elsewhere, capsys):

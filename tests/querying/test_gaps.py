@@ -145,3 +145,10 @@ def test_a_table_made_again_has_lost_its_items(table_of):
 def test_without_table_ids_the_same_item_is_unknown(table_of):
     """A stream switched off and on may have missed its deletion, or not."""
     assert table_of().item("first").state(AFTER_IT).state.outcome is Outcome.UNKNOWN
+
+
+def test_who_asks_outside_coverage_is_told_what_is_covered(table_of):
+    """As pairs of epoch ms: the stretch of each label, the last one still going on."""
+    with pytest.raises(query.OutsideCoverage) as raised:
+        table_of().item("changed").as_of(IN_THE_GAP)
+    assert raised.value.covered == ((T0 * 1000, (T0 + 60) * 1000), ((T0 + 3610) * 1000, None))

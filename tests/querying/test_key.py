@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import archiver.streams
 from query import keys_file as key_module
 from query.errors import KeyMismatch, UsageError
 from query.key import parse_item_or_collection, parse_key, parse_partition
@@ -385,6 +386,30 @@ def test_what_is_no_list_of_key_schemas_is_refused(text):
     """Two schemas for one table cannot both be right."""
     with pytest.raises(UsageError):
         parse_key_schemas(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "orders=pk,sk",
+        " orders = pk , sk ;; customers=id;",
+        "orders=pk,pk",
+        "orders=",
+        "=pk",
+        "orders=a;orders=b",
+        "x=,",
+    ],
+)
+def test_the_archiver_reads_the_variable_alike(text):
+    """One variable, two programs: what one of them refuses the other must not write evidence by."""
+    try:
+        read = parse_key_schemas(text)
+    except UsageError:
+        with pytest.raises(ValueError):
+            archiver.streams.parse_key_schema(text)
+    else:
+        assert archiver.streams.parse_key_schema(text) == read
 
 
 # --- one property ---
