@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from archiver.format.layout import Trail
-from query.answer import Change, State, plain_text
+from query.answer import Change, State
 from query.catalog import Evidence
 from query.coverage import Coverage, coverage_of
-from query.engine import Engine, filter_rows
+from query.engine import Engine
 from query.errors import UsageError
 from query.history import change_of
 from query.instant import Instant, format_ms
@@ -20,6 +20,7 @@ from query.rev import Rev
 from query.rows import Reader, label_spans
 from query.state import Conflict, Moment, States, find_conflicts, reconstruct
 from query.when import parse_when_or_rev
+from query.where import states_table, where_changes, where_states
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from query.item import Item
 
 _EVER_MS: Final = 2**62
-_ROWS_PER_BATCH: Final = 10_000
 
 When = Any  # str of the time grammar, aware datetime, whenever.Instant, Instant or Rev
 
@@ -64,7 +64,7 @@ class TableState:
     def states(self) -> Iterator[State]:
         """The items that existed, in order of item key; filtered, if asked with `where`."""
         existing = self._states.existing(with_guesses=self._best_effort)
-        return existing if self._where is None else _where_states(existing, self._where)
+        return existing if self._where is None else where_states(existing, self._where)
 
     def all_states(self) -> list[State]:
         """Every item that any fact tells of, with its outcome, in order of item key."""
@@ -206,7 +206,7 @@ class Table:
             rows = [row for batch in question.batches("range_changes", values) for row in batch.to_pylist()]
         found: Iterable[Change] = (change_of(self.trail, row, names) for row in rows)
         if where is not None:
-            found = list(_where_changes(list(found), where))[: limit if limit is not None else None]
+            found = list(where_changes(list(found), where))[: limit if limit is not None else None]
         return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms))
 
     def plan_changes(self, since_ms: int | None = None, until_ms: int | None = None) -> ReadPlan:
@@ -286,80 +286,3 @@ def _typed_schema(key_names: tuple[str, ...], item_key: str, table: str) -> KeyS
 def _schema(attributes: Sequence[tuple[str, str]]) -> KeySchema:
     partition, *sort = (KeyAttribute(name, kind) for name, kind in attributes)  # type: ignore[arg-type]
     return KeySchema(partition, sort[0] if sort else None)
-
-
-def states_table(states: Sequence[State]) -> "pa.Table":
-    """States that existed as an Arrow table with the public column names."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    utc = pa.timestamp("ms", tz="UTC")
-    return pa.table(
-        {
-            "item_key": pa.array([(plain_text(state.item_key) or b"").decode() for state in states], pa.string()),
-            "item": pa.array([(plain_text(state.image) or b"").decode() for state in states], pa.string()),
-            "image": pa.array([state.image for state in states], pa.string()),
-            "changed_at": pa.array([state.changed_at_ms for state in states], pa.int64()).cast(utc),
-            "change_id": pa.array([state.change_id for state in states], pa.string()),
-            "valid_from": pa.array([state.valid_from_ms for state in states], pa.int64()).cast(utc),
-        }
-    )
-
-
-def _where_states(states: Iterator[State], where: str) -> Iterator[State]:
-    for batch in _batched(states):
-        kept = filter_rows(_numbered(states_table(batch)), where)
-        for index in sorted(kept["row_number"].to_pylist()):
-            yield batch[index]
-
-
-def _where_changes(changes: Sequence[Change], where: str) -> Iterator[Change]:
-    import pyarrow as pa  # noqa: PLC0415
-
-    utc = pa.timestamp("ms", tz="UTC")
-    for batch in _batched(iter(changes)):
-        table = pa.table(
-            {
-                **{
-                    name: pa.array([getattr(change, name) for change in batch], pa.string())
-                    for name in (
-                        "change_id",
-                        "op",
-                        "sequence_number",
-                        "stream_label",
-                        "pk",
-                        "sk",
-                        "old_image",
-                        "new_image",
-                    )
-                },
-                "changed_at": pa.array([change.changed_at_ms for change in batch], pa.int64()).cast(utc),
-                "item_key": pa.array([(plain_text(change.item_key) or b"").decode() for change in batch], pa.string()),
-                "item": pa.array([_text(plain_text(change.new_image)) for change in batch], pa.string()),
-                "old_item": pa.array([_text(plain_text(change.old_image)) for change in batch], pa.string()),
-                "actor": pa.array([change.actor for change in batch], pa.string()),
-            }
-        )
-        kept = filter_rows(_numbered(table), where)
-        for index in sorted(kept["row_number"].to_pylist()):
-            yield batch[index]
-
-
-def _text(content: bytes | None) -> str | None:
-    return None if content is None else content.decode()
-
-
-def _numbered(table: "pa.Table") -> "pa.Table":
-    import pyarrow as pa  # noqa: PLC0415
-
-    return table.append_column("row_number", pa.array(range(len(table)), pa.int64()))
-
-
-def _batched(values: Iterator[Any]) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for value in values:
-        batch.append(value)
-        if len(batch) == _ROWS_PER_BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
