@@ -23,7 +23,7 @@ found AS (
         -- Of all changes after the instant, not of the first in order: both lie on the same side of any baseline.
         min(changed_at_ms) FILTER (is_after) AS n_ms,
         bool_or(changed_at_ms BETWEEN getvariable('floor').void_from_ms AND getvariable('floor').void_to_ms) AS is_floor_void,
-        bool_or(sequence_number >= '0000000000000100') AS is_beyond_numbers
+        bool_or(sequence_number >= '0000000000001') AS is_beyond_numbers
     FROM placed
     GROUP BY item_key
 )
