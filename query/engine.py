@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from archiver.format.columns import BASELINE_COLUMNS, SEGMENT_COLUMNS
 from query.errors import EngineFailure, UsageError
-from query.gate import EvidenceFile, Kind, check_files, corrupt
+from query.gate import EvidenceFile, Gate, Kind, corrupt
 
 _SETTINGS: Final = {
     "autoinstall_known_extensions": "false",
@@ -40,17 +40,19 @@ class Engine:
         self._database.execute(sql("time_zone"))
         self._database.execute(sql("optimizers"))
         self._database.execute(sql("macros"))
+        self._gate = Gate()
 
     def ask(self) -> "Question":
         """A connection of its own, with temporary relations of its own, for one question. Close it."""
-        return Question(self._database.cursor())
+        return Question(self._database.cursor(), self._gate)
 
 
 class Question:
     """The steps of one question on one connection."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, gate: Gate) -> None:
         self._connection = connection
+        self._gate = gate
         self._files: Sequence[EvidenceFile] = ()
 
     def __enter__(self) -> Self:
@@ -64,7 +66,7 @@ class Question:
 
     def beside(self) -> "Question":
         """Another question on the same engine, with temporary relations of its own."""
-        return Question(self._connection.cursor())
+        return Question(self._connection.cursor(), self._gate)
 
     def load_segments(self, segments: Sequence[EvidenceFile]) -> None:
         """Reads segments into the relation `loaded`, which every later question on the same engine sees."""
@@ -128,7 +130,7 @@ class Question:
     def _check(self, read: Sequence[EvidenceFile], *, kind: Kind) -> None:
         """Lets only whole evidence through, before any row of it is read."""
         self._files = [*self._files, *read]
-        check_files(read, kind)
+        self._gate.check(read, kind)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -31,6 +31,15 @@ def versions(*sequence_numbers):
     ]
 
 
+def archived(folder, sequence_numbers, *, batches_of):
+    """An archive of these versions, the newest batch written first."""
+    records = versions(*sequence_numbers)
+    writer = Writer(FolderStore(folder), Streams())
+    for start in reversed(range(0, len(records), batches_of)):
+        assert not writer.archive(records[start : start + batches_of], now_ms=T0 * 1000).quarantined
+    return folder
+
+
 @pytest.mark.parametrize(
     ("sequence_numbers", "is_by_text"),
     [
@@ -45,16 +54,14 @@ def versions(*sequence_numbers):
 @pytest.mark.parametrize("cut", ["in one batch", "newest batch first"])
 def test_the_greatest_sequence_number_is_the_last_change(tmp_path, monkeypatch, sequence_numbers, is_by_text, cut):
     """Crossing a digit length, and crossing what a number of 127 bits holds beside file and row."""
-    records = versions(*sequence_numbers)
-    writer = Writer(FolderStore(tmp_path / "archive"), Streams())
-    for batch in [records] if cut == "in one batch" else [[record] for record in reversed(records)]:
-        assert not writer.archive(batch, now_ms=T0 * 1000).quarantined
+    records = len(sequence_numbers)
+    archived(tmp_path / "archive", sequence_numbers, batches_of=records if cut == "in one batch" else 1)
     asked = []
     run = Question.run
     monkeypatch.setattr(Question, "run", lambda self, name, values=None: (asked.append(name), run(self, name, values)))
     state = query.open(str(tmp_path / "archive")).table("orders").as_of(f"@{T0}")
     (found,) = state.states()
     state.close()
-    assert f'"n":{{"N":"{len(records) - 1}"}}' in found.image
+    assert f'"n":{{"N":"{records - 1}"}}' in found.image
     assert ("facts" in asked) is is_by_text
     assert "facts_numbered" in asked, "numbers are tried first"

@@ -21,6 +21,7 @@ from archiver.store import FolderStore, S3Store
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.cli import run
+from tests import delivery
 from tests.system.drop_proxy import DropProxy
 from tests.system.parts import LOOPBACK, AwsEndpoint, free_port
 
@@ -39,23 +40,17 @@ COMMANDS = [
 
 def delivered(table, number, op, key, old=None, new=None, *, at=T0, view="NEW_AND_OLD_IMAGES", region="eu-west-1"):
     """A record as Lambda delivers it; key and images in DynamoDB JSON, images without their key."""
-    images = {"OldImage": old, "NewImage": new}
-    return {
-        "eventID": f"{number:032x}",
-        "eventName": op,
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": region,
-        "eventSourceARN": f"arn:aws:dynamodb:{region}:111122223333:table/{table}/stream/{LABEL}",
-        "dynamodb": {
-            "ApproximateCreationDateTime": at,
-            "Keys": key,
-            "SequenceNumber": str(10**21 + number),
-            "SizeBytes": 1,
-            "StreamViewType": view,
-            **{name: key | image for name, image in images.items() if image is not None},
-        },
-    }
+    return delivery.delivered(
+        op,
+        key,
+        old,
+        new,
+        sequence_number=10**21 + number,
+        changed_at_s=at,
+        arn=f"arn:aws:dynamodb:{region}:111122223333:table/{table}/stream/{LABEL}",
+        event_id=f"{number:032x}",
+        view_type=view,
+    )
 
 
 def id_(value):
