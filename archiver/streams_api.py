@@ -65,8 +65,12 @@ class IteratorRefused(Exception):  # noqa: N818
         self.code = code
 
 
+class StreamGone(StreamUnavailable):
+    """AWS knows no such stream, or no such shard of it: not any more, or not here."""
+
+
 def ask(call: Callable[..., Mapping[str, Any]], request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The answer to one request. Raises Passing, IteratorRefused or StreamUnavailable."""
+    """The answer to one request. Raises Passing, IteratorRefused or StreamUnavailable (StreamGone among them)."""
     from botocore.exceptions import (  # noqa: PLC0415
         BotoCoreError,
         ClientError,
@@ -83,7 +87,8 @@ def ask(call: Callable[..., Mapping[str, Any]], request: Mapping[str, Any]) -> M
             raise IteratorRefused(code) from error
         if code in _PASSING or status in _SERVER_ERRORS:
             raise Passing(str(error)) from error
-        raise StreamUnavailable(f"the stream could not be read: {error}", hint=_hint(code)) from error
+        kind = StreamGone if code == "ResourceNotFoundException" else StreamUnavailable
+        raise kind(f"the stream could not be read: {error}", hint=_hint(code)) from error
     except (ConnectionError, HTTPClientError) as error:
         raise Passing(str(error)) from error
     except BotoCoreError as error:
