@@ -10,6 +10,7 @@ One `random.Random(seed)` drives everything; time is virtual; the same seed give
     mapping.py    the event source mapping: batches, lanes, retries, duplicates, expiry
     faults.py     a store that refuses, loses answers, kills the function
     destination.py  what is left when retries end
+    deployed.py   the mapping and the function as infra/template.yaml deploys them
     scan.py       baselines
     scenario.py   what one seed chooses
     workload.py   what the application writes

@@ -1,9 +1,14 @@
-"""The Lambda event source mapping of one stream: polling, batches, lanes, retries, duplicates, expiry.
+"""The Lambda event source mapping of one stream: polling, batches, lanes, retries, duplicates, expiry, metrics.
 
 Rules are quoted from the Lambda Developer Guide where they act: *Using AWS Lambda with Amazon DynamoDB* [ddb], *Lambda
 parameters for Amazon DynamoDB event source mappings* [params], *Retain discarded records for a DynamoDB event source in
 Lambda* [retain], *How Lambda processes records from stream and queue-based event sources* [how], *Best practices using
-DynamoDB Streams with Lambda* [best].
+DynamoDB Streams with Lambda* [best], *Types of metrics for Lambda functions* [metrics].
+
+Not here, because the template does not use it (`deployed.py` fails when it does): StartingPosition LATEST, tumbling
+windows, filters, destinations but S3, and ReportBatchItemFailures: a batch is all or nothing, so an answer is a success
+and an exception a failure. Not here, because nothing documents it: how long Lambda waits between attempts
+(`Scenario.longest_backoff_ms`), and when a poller starts anew.
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ from tests.simulator.scenario import RETENTION_MS, Scenario, draw_batch_size, dr
 from tests.simulator.stream import Emitted, Shard, Stream
 
 POLL_MS = 250  # "Lambda polls shards in your DynamoDB stream for records at a base rate of 4 times per second." [ddb]
-FIRST_BACKOFF_MS, LONGEST_BACKOFF_MS = 1_000, 4 * 3_600_000  # the real ones are not documented
+FIRST_BACKOFF_MS = 1_000  # the real one is not documented
+CHECKPOINTS = 8  # how many batches back a restart may fall
 ENVELOPE_BYTES = len('{"Records":[]}')
 
 
@@ -62,7 +68,8 @@ class Reader:
 
 # Given the records of one batch: did the function succeed, and if not, was the failure one that we injected?
 Invoke = Callable[[list[Emitted]], tuple[bool, bool]]
-# Given what ended ("RetryAttemptsExhausted", "RecordAgeExceeded"), the batch and the shard id.
+# Given what ended ("RetryAttemptsExhausted", "RecordAgeExceeded"), the batch, the shard id and the stream's ARN. Not
+# called when the destination denies.
 Send = Callable[[str, Batch, str, str], None]
 
 
@@ -74,6 +81,7 @@ class Mapping:
         self.stream = stream
         self.disabled_until_ms = 0
         self.happened: Counter[str] = Counter()
+        self.metrics: Counter[str] = Counter()  # in records but for the failures, as CloudWatch names them [metrics]
         self.handler_failed = False  # the function failed of its own accord at least once
         self._rng, self._clock, self._scenario = rng, clock, scenario
         self._invoke, self._send = invoke, send
@@ -94,7 +102,9 @@ class Mapping:
             if reader.position == len(shard.records) or not reader.is_open():
                 continue
             opens_ms = max(self._clock.now_ms, self.disabled_until_ms) + self._scenario.window_ms
-            for emitted in shard.records[reader.position :]:
+            waiting = shard.records.since(reader.position)
+            self.metrics["PolledEventCount"] += len(waiting)
+            for emitted in waiting:
                 lane = reader.lanes[emitted.lane_hash % len(reader.lanes)]
                 if not lane.queue and not lane.batches:
                     lane.due_ms = opens_ms + int(self._rng.random() * POLL_MS)
@@ -127,8 +137,19 @@ class Mapping:
             if at > now:
                 self._echoes.append((at, records))
             else:
-                self._invoke(records)  # a failure loses nothing: these were acknowledged
+                self._call(records)  # a failure loses nothing: these were acknowledged
         self.pull()
+
+    def trim(self) -> None:
+        """Let the shards forget what is finished, but for the last batches, so that a long history fits into memory.
+
+        A restart then falls back no further than what is held.
+        """
+        for reader in self._readers.values():
+            checkpoint = self._checkpoint(reader)
+            older = [start for start in reader.starts if start <= checkpoint][-CHECKPOINTS:]
+            reader.starts = older + [start for start in reader.starts if start > checkpoint]
+            reader.shard.records.forget_before(min(older, default=checkpoint))
 
     def _add_reader(self, shard: Shard) -> Reader:
         parent = self._readers[shard.parent.shard_id] if shard.parent else None
@@ -155,7 +176,7 @@ class Mapping:
             lane.due_ms = self._clock.now_ms + FIRST_BACKOFF_MS  # throttles and service errors use up no retry [params]
             return
         batch.invocations += 1
-        succeeded, was_injected = self._invoke(batch.records)
+        succeeded, was_injected = self._call(batch.records)
         if not succeeded:
             self.handler_failed = self.handler_failed or not was_injected
             self._fail(lane, batch)
@@ -166,6 +187,13 @@ class Mapping:
         self._maybe_echo(batch.records)
         if self._scenario.restart_rate and self._rng.random() < self._scenario.restart_rate:
             self._restart(lane.reader)
+
+    def _call(self, records: list[Emitted]) -> tuple[bool, bool]:
+        succeeded, was_injected = self._invoke(records)
+        self.metrics["InvokedEventCount"] += len(records)
+        if not succeeded:
+            self.metrics["FailedInvokeEventCount"] += len(records)
+        return succeeded, was_injected
 
     def _next_batch(self, lane: Lane) -> Batch:
         records: list[Emitted] = []
@@ -187,8 +215,11 @@ class Mapping:
         (*Change data capture for DynamoDB Streams*: "susceptible to trimming at any moment").
         """
         now, oldest = self._clock.now_ms, self._scenario.max_age_ms
-        expired = [e for e in batch.records if now - e.at_ms > RETENTION_MS]
-        aged = [e for e in batch.records if e not in expired and 0 <= oldest < now - e.at_ms]
+        is_limited = oldest >= 0
+        expired, aged, young = list[Emitted](), list[Emitted](), list[Emitted]()
+        for emitted in batch.records:
+            age = now - emitted.at_ms
+            (expired if age > RETENTION_MS else aged if is_limited and age > oldest else young).append(emitted)
         self.happened["expiry"] += len(expired)
         for emitted in expired:
             if not emitted.is_acknowledged:
@@ -196,12 +227,14 @@ class Mapping:
         if aged:
             self._discard("RecordAgeExceeded", Batch(aged, batch.failures, batch.invocations), lane)
         if expired or aged:
-            batch.records = [e for e in batch.records if e not in expired and e not in aged]
+            batch.records = young
             lane.reader.outstanding -= len(expired) + len(aged)
 
     def _fail(self, lane: Lane, batch: Batch) -> None:
         """ "If your function returns an error, Lambda retries the batch until processing succeeds or the data expires." [ddb]"""
-        lane.due_ms = self._clock.now_ms + min(FIRST_BACKOFF_MS << min(batch.failures, 20), LONGEST_BACKOFF_MS)
+        lane.due_ms = self._clock.now_ms + min(
+            FIRST_BACKOFF_MS << min(batch.failures, 20), self._scenario.longest_backoff_ms
+        )
         if self._scenario.is_bisecting and len(batch.records) > 1:
             # BisectBatchOnFunctionError: splitting a batch does not use up the retry quota [params].
             self.happened["bisect"] += 1
@@ -217,13 +250,27 @@ class Mapping:
             self._finish(lane, batch)
 
     def _discard(self, condition: str, batch: Batch, lane: Lane) -> None:
-        """ "If the error-handling measures fail, Lambda discards the records" and goes on with the next [how]."""
+        """ "If the error-handling measures fail, Lambda discards the records" and goes on with the next [how].
+
+        A destination that cannot be written to is told nobody but the metrics: DestinationDeliveryFailures is 1, and
+        DroppedEventCount counts the records as if there were none [metrics].
+        """
         self.happened[condition] += 1
+        scenario, count = self._scenario, len(batch.records)
+        fate = "discarded"
+        if scenario.has_destination and scenario.denies_destination:
+            fate = "denied"
+            self.metrics["DestinationDeliveryFailures"] += 1
+        elif scenario.has_destination:
+            fate = "destination"
         for emitted in batch.records:
             if not emitted.is_acknowledged:
-                emitted.fate = "destination" if self._scenario.has_destination else "discarded"
-        if self._scenario.has_destination:
+                emitted.fate = fate
+        if fate == "destination":
+            self.metrics["OnFailureDestinationDeliveredEventCount"] += count
             self._send(condition, batch, lane.reader.shard.shard_id, self.stream.arn)
+        else:
+            self.metrics["DroppedEventCount"] += count
 
     def _finish(self, lane: Lane, batch: Batch) -> None:
         lane.reader.outstanding -= len(batch.records)
@@ -256,15 +303,24 @@ class Mapping:
         Nothing documents when; a mapping that is updated, scaled or moved does it. Batches under way are forgotten.
         """
         self.happened["restart"] += 1
-        self._batch_size, self._lane_count = draw_batch_size(self._rng), draw_lanes(self._rng)
-        unfinished = [e.index for lane in reader.lanes for batch in lane.batches for e in batch.records]
-        unfinished += [e.index for lane in reader.lanes for e in lane.queue]
-        checkpoint = min(unfinished, default=reader.position)
+        scenario, rng = self._scenario, self._rng
+        sizes, lane_counts = scenario.restart_batch_sizes, scenario.restart_lanes
+        self._batch_size = rng.choice(sizes) if sizes else draw_batch_size(rng)
+        self._lane_count = rng.choice(lane_counts) if lane_counts else draw_lanes(rng)
+        checkpoint = self._checkpoint(reader)
         for lane in reader.lanes:
             lane.batches.clear()
             lane.queue.clear()
         reader.lanes = [Lane(reader) for _ in range(self._lane_count)]
         reader.outstanding = 0
-        reader.starts = [start for start in reader.starts if start <= checkpoint]
-        reader.position = self._rng.choice(reader.starts[-8:])
+        held = reader.shard.records.first
+        reader.starts = [start for start in reader.starts if held <= start <= checkpoint] or [checkpoint]
+        reader.position = self._rng.choice(reader.starts[-CHECKPOINTS:])
         self.happened["restart from an older checkpoint"] += reader.position < checkpoint
+
+    @staticmethod
+    def _checkpoint(reader: Reader) -> int:
+        """The place of the first record that is not finished with."""
+        unfinished = [e.index for lane in reader.lanes for batch in lane.batches for e in batch.records]
+        unfinished += [e.index for lane in reader.lanes for e in lane.queue]
+        return min(unfinished, default=reader.position)

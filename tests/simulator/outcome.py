@@ -34,6 +34,7 @@ class Outcome:
     truth: dict[int, dict[bytes, dict]] = field(default_factory=dict)
     invocations: int = 0
     happened: Counter[str] = field(default_factory=Counter)  # what went otherwise than well, by name
+    metrics: Counter[str] = field(default_factory=Counter)  # of the mappings, as CloudWatch names them
     table_name: str = "orders"
 
     @property
@@ -53,7 +54,7 @@ class Outcome:
 
     @cached_property
     def excused(self) -> dict[tuple, Emitted]:
-        """Of these, what expired at the source, or waits unreplayed at the destination: may be archived or not."""
+        """Of these, what expired at the source, was denied at the destination or waits there unreplayed: may be archived."""
         return {identity: e for identity, e in self.identities.items() if is_excused(e)}
 
     def oracle(self, archived: Iterable[tuple] = (), *, baselines: bool = True) -> Oracle:
@@ -65,4 +66,4 @@ class Outcome:
 
 
 def is_excused(emitted: Emitted) -> bool:
-    return not emitted.is_acknowledged and emitted.fate in ("expired", "destination")
+    return not emitted.is_acknowledged and emitted.fate in ("expired", "destination", "denied")

@@ -99,6 +99,7 @@ class _Run:
         outcome.records = sorted((e for s in self._streams for shard in s.shards for e in shard.records), key=_emission)
         for mapping in self._mappings:
             outcome.happened.update(mapping.happened)
+            outcome.metrics.update(mapping.metrics)
         outcome.happened.update(self._store.faults)
         outcome.happened.update({"lost response": self._lost_responses, "new label": len(self._streams) - 1})
         outcome.happened["split"] = sum(shard.parent is not None for s in self._streams for shard in s.shards)
@@ -154,6 +155,8 @@ class _Run:
 
     def _pause_ms(self) -> int:
         luck, long = self._table_rng.random(), self._table_rng.random()
+        if self._scenario.pause_ms:
+            return int(2 * long * self._scenario.pause_ms)
         hurry = self._scenario.hurry
         if luck < hurry:
             return int(long * 300)
@@ -168,7 +171,8 @@ class _Run:
         if self._scenario.outage_kind == "mapping":
             for mapping in self._mappings:
                 mapping.disabled_until_ms = max(mapping.disabled_until_ms, ends_ms)
-        self._down_until_ms = ends_ms if self._scenario.outage_kind == "store" else 0
+        else:
+            self._down_until_ms = ends_ms
 
     def _run_until(self, end_ms: int | None) -> None:
         """Let the mappings do all that is due, in order of time, until `end_ms` (None: until nothing is left)."""
@@ -188,8 +192,11 @@ class _Run:
         """Call the handler once: (did it succeed, was its failure injected)."""
         store, rng = self._store, self._mapping_rng
         store.begin()
-        store.is_down = self._clock.now_ms < self._down_until_ms
+        is_outage = self._clock.now_ms < self._down_until_ms
+        store.is_down = is_outage and self._scenario.outage_kind == "store"
         self._outcome.invocations += 1
+        if is_outage and self._scenario.outage_kind == "function":
+            return False, True
         event = {"Records": [self._deliver(emitted) for emitted in records]}
         try:
             self._handler(event, store)
@@ -217,7 +224,9 @@ class _Run:
 
     def _send(self, condition: str, batch: Batch, shard_id: str, arn: str) -> None:
         request_id = f"{self._mapping_rng.getrandbits(128):032x}"
-        self._outcome.on_failure.append(failure_document(condition, batch, shard_id, arn, request_id))
+        self._outcome.on_failure.append(
+            failure_document(condition, batch, shard_id, arn, request_id, now_ms=self._clock.now_ms)
+        )
 
     def _replay(self) -> None:
         """An operator replays every payload when the trouble is over; what succeeds is as good as acknowledged."""

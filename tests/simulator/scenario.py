@@ -46,6 +46,7 @@ class Scenario:
     start_ms: int = STARTS_S[0] * 1000
     is_skewed: bool = False
     hurry: float = 0.6  # the share of writes that follow within 300 ms
+    pause_ms: int = 0  # a steady pace instead: about so long between two requests. Never drawn
     # the mapping
     batch_size: int = 100
     window_ms: int = 1_000
@@ -55,7 +56,11 @@ class Scenario:
     max_retries: int = -1
     max_age_ms: int = -1
     has_destination: bool = True
+    denies_destination: bool = False  # the role may not put there: what is discarded is gone. Never drawn
+    longest_backoff_ms: int = 4 * HOUR_MS  # between two attempts; the real one is not documented. Never drawn
     restart_rate: float = 0.0
+    restart_batch_sizes: tuple[int, ...] = ()  # what a restart chooses of; none: of all there are. Never drawn
+    restart_lanes: tuple[int, ...] = ()
     duplicate_rate: float = 0.0
     respelled_rate: float = 0.0  # of the duplicates: sets in another order, the time as another kind of number
     # Of the duplicates: another content under the same identity. Never drawn; set it with no put faults, because a delivery
@@ -66,7 +71,7 @@ class Scenario:
     lost_response_rate: float = 0.0  # the function ended well, Lambda never heard
     throttle_rate: float = 0.0
     outage_ms: int = 0
-    outage_kind: str = "store"  # or "mapping" (disabled)
+    outage_kind: str = "store"  # or "function" (it fails before it does anything), or "mapping" (disabled)
     outage_at: float = 0.5  # the share of the writes after which it begins
 
     def spell_time(self, stamp_ms: int) -> float:

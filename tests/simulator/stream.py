@@ -8,6 +8,7 @@ Streams*). Order is promised per item and within a shard, nowhere else.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -69,6 +70,33 @@ def from_text(text: bytes) -> Any:
         return json.loads(text)
 
 
+class Records:
+    """What a shard holds, each by its place from the beginning, also when the first of them were let go of."""
+
+    __slots__ = ("_kept", "first")
+
+    def __init__(self) -> None:
+        self.first, self._kept = 0, list[Emitted]()
+
+    def __len__(self) -> int:
+        return self.first + len(self._kept)
+
+    def __iter__(self) -> Iterator[Emitted]:
+        return iter(self._kept)
+
+    def append(self, emitted: Emitted) -> None:
+        self._kept.append(emitted)
+
+    def since(self, place: int) -> list[Emitted]:
+        assert place >= self.first, f"record {place} was let go of; {self.first} is the first that is held"
+        return self._kept[place - self.first :]
+
+    def forget_before(self, place: int) -> None:
+        """For histories too long to be held: whoever reads must not come back for what is let go of."""
+        del self._kept[: max(0, place - self.first)]
+        self.first = max(self.first, place)
+
+
 class Shard:
     """An ordered piece of a stream: the hash range [low, high) of partition keys, until it closes."""
 
@@ -78,7 +106,7 @@ class Shard:
         self.low, self.high = low, high
         self.parent = parent
         self.is_closed = False
-        self.records: list[Emitted] = []
+        self.records = Records()
 
 
 class Stream:
