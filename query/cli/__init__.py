@@ -36,6 +36,7 @@ COMMANDS: Final = (
         _OPERATE,
         "Import the whole table, so that items which never change are known too.",
     ),
+    ("replay", "query.cli.replay:replay", _OPERATE, "Archive the batches that Lambda gave up on."),
     ("tables", "query.cli.configure:tables", _CONFIGURE, "List the tables of an archive."),
 )
 

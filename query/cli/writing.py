@@ -73,10 +73,13 @@ class Destination:
     url: str
 
     @classmethod
-    def resolve(cls, archive: str | None, key_schema: str | None, source: DataSource) -> Self:
+    def resolve(
+        cls, archive: str | None, key_schema: str | None, source: DataSource, *, on_failure: str | None = None
+    ) -> Self:
         flags = {
             "archive": archive,
             "key_schema": key_schema,
+            "on_failure": on_failure,
             "endpoint_url": source.endpoint_url,
             "region": source.region,
             "profile": source.profile,

@@ -19,12 +19,12 @@ QUERY = [module for module in MODULES if module.startswith("query/")]
 
 # The few files that may import what is heavy, or reaches outside.
 BOTO3 = {
-    *(f"archiver/{name}.py" for name in ("store", "tables", "streams_api", "export_files")),
+    *(f"archiver/{name}.py" for name in ("store", "tables", "streams_api", "export_files", "held_back")),
     "query/source.py",
     "query/cli/writing.py",
 }
 WRITING_COMMANDS = {
-    f"query/cli/{name}.py" for name in ("archive", "follow", "import_baseline", "table_meant", "writing")
+    f"query/cli/{name}.py" for name in ("archive", "follow", "import_baseline", "replay", "table_meant", "writing")
 }
 # The edges: the Lambda function, the commands, and `query.open`, whose callers may give a clock of their own.
 CLOCKS = {"archiver/handler.py", "query/__init__.py", "query/archive.py"}
