@@ -3,7 +3,8 @@
 It forwards everything to one upstream, byte for byte as far as the request's signature sees, and counts it. A
 *lost request* is read in full and never forwarded. A *lost answer* is forwarded, answered by the upstream with
 success, and then thrown away: the write stands, and the client cannot know. In both the client sees its connection
-closed. The proxy never retries and never invents an answer, except 502 when the upstream does not answer.
+closed. A *refused request* is answered with an error of S3's and not forwarded. The proxy never retries and never
+invents another answer, except 502 when the upstream does not answer.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from urllib.parse import urlsplit
 
 LOOPBACK = "127.0.0.1"
 UPSTREAM_TIMEOUT_S = 60.0
+# Of *Error responses* (Amazon S3 API Reference): the status of each code.
+STATUS_OF_CODE = {"SlowDown": 503, "InternalError": 500, "AccessDenied": 403}
 CHUNK_LINE_BYTES_MAX = 1_024
 BUFFER_BYTES = 65_536
 
@@ -34,6 +37,7 @@ class _Rule:
     method: str
     contains: str
     times: int
+    code: str = ""
 
 
 class DropProxy:
@@ -50,6 +54,7 @@ class DropProxy:
         self._lock = threading.Lock()
         self._lost_requests: list[_Rule] = []
         self._lost_answers: list[_Rule] = []
+        self._refused: list[_Rule] = []
         self.reset_counters()
         self._server = _Server((LOOPBACK, 0), self)
         self.url = f"http://{LOOPBACK}:{self._server.server_port}"
@@ -75,18 +80,28 @@ class DropProxy:
         """Loses the answers to the next `times` such requests that the upstream carried out (status below 300)."""
         self._lost_answers.append(_Rule(method, contains, times))
 
+    def refuse(self, method: str, contains: str, code: str, times: int = 1) -> None:
+        """Answers the next `times` such requests with the S3 error `code`; the upstream never sees them."""
+        self._refused.append(_Rule(method, contains, times, code))
+
+    def heal(self) -> None:
+        """Forgets every fault that is still to come."""
+        with self._lock:
+            for rules in (self._lost_requests, self._lost_answers, self._refused):
+                rules.clear()
+
     def reset_counters(self) -> None:
         self.requests, self.request_bytes, self.response_bytes = Counter(), Counter(), Counter()
         self.dropped = 0
 
-    def _loses(self, rules: list[_Rule], method: str, described: str) -> bool:
+    def _loses(self, rules: list[_Rule], method: str, described: str) -> _Rule | None:
         with self._lock:
             for rule in rules:
                 if rule.times and rule.method == method and rule.contains in described:
                     rule.times -= 1
                     self.dropped += 1
-                    return True
-        return False
+                    return rule
+        return None
 
     def _count(self, counter: Counter, method: str, amount: int = 1) -> None:
         with self._lock:
@@ -150,6 +165,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         described = f"{self.path} {self.headers.get('X-Amz-Target', '')}"
         if proxy._loses(proxy._lost_requests, self.command, described):
             return self._hang_up()
+        if refusal := proxy._loses(proxy._refused, self.command, described):
+            return self._refuse(refusal.code)
         try:
             answer = self._ask_upstream(body)
             content = answer.read()
@@ -219,6 +236,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         if not has_length:
             self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _refuse(self, code: str) -> None:
+        content = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+        self.send_response_only(STATUS_OF_CODE[code])
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
