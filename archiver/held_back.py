@@ -4,6 +4,7 @@ Invariants: what cannot be listed or read is an error, never an empty answer; ob
 written or deleted here. boto3's exceptions are imported where S3 is asked, so that a folder needs none.
 """
 
+import errno
 import os
 import shlex
 from collections.abc import Iterator
@@ -73,25 +74,25 @@ class HeldBackFolder:
         def refuse(error: OSError) -> None:
             raise _unreadable(str(error.filename), error)
 
-        try:
-            if self.root.is_file():
-                yield HeldBackObject(self.root.name, self.root.stat().st_size)
-                return
-            found = [
-                Path(parent, file)
-                for parent, _, files in os.walk(self.root, onerror=refuse)  # a missing root is an error too
-                for file in files
-            ]
-            names = sorted((path.relative_to(self.root).as_posix(), path.stat().st_size) for path in found)
-        except OSError as error:
-            raise _unreadable(str(self.root), error) from error
-        yield from (HeldBackObject(name, size) for name, size in names)
+        if self.root.is_file():
+            yield _object(self.root, self.root.name)
+            return
+        found = []
+        for parent, folders, files in os.walk(self.root, onerror=refuse):  # a root that is missing is an error too
+            # A link to a folder is not followed, and is no file: it is listed, so that reading it says so.
+            links = [folder for folder in folders if Path(parent, folder).is_symlink()]
+            found += [Path(parent, name) for name in (*files, *links)]
+        names = sorted((path.relative_to(self.root).as_posix(), path) for path in found)
+        yield from (_object(path, name) for name, path in names)
 
     def read(self, name: str) -> bytes:
+        path = self._path(name)
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise _unreadable(str(path), OSError(errno.EINVAL, "it is no file"))
         try:
-            return self._path(name).read_bytes()
+            return path.read_bytes()
         except OSError as error:
-            raise _unreadable(self.address(name), error) from error
+            raise _unreadable(str(path), error) from error
 
     def address(self, name: str) -> str:
         return str(self._path(name))
@@ -101,6 +102,13 @@ class HeldBackFolder:
 
     def _path(self, name: str) -> Path:
         return self.root if self.root.is_file() else self.root / name
+
+
+def _object(path: Path, name: str) -> HeldBackObject:
+    try:
+        return HeldBackObject(name, path.stat().st_size)
+    except OSError:  # a link to nothing: reading it tells what is wrong with it
+        return HeldBackObject(name, 0)
 
 
 def _unreadable(what: str, error: OSError) -> DestinationUnreadable:
