@@ -12,7 +12,7 @@ from query.catalog import Baseline, Evidence, SegmentFile
 from query.source import StoredObject
 
 # Creation times of one item may step back. With a floor, hours this close to either end of what is read are read too.
-_CLOCK_MARGIN_MS: Final = 2 * HOUR_MS
+CLOCK_MARGIN_MS: Final = 2 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def plan_state(
         "find the last change of each item at or before the instant, and the first one after it, in narrow columns"
     ]
     if floor is not None and len(evidence.streams) <= 1 and not is_cut and not tells_absences_apart:
-        since_ms = hour_of(floor.description.from_ms - _CLOCK_MARGIN_MS)
-        until_ms = hour_of(at_ms + _CLOCK_MARGIN_MS)
+        since_ms = hour_of(floor.description.from_ms - CLOCK_MARGIN_MS)
+        until_ms = hour_of(at_ms + CLOCK_MARGIN_MS)
         newest_ms = max((segment.place.hour_ms for segment in segments), default=0)
         segments = tuple(
             segment

@@ -9,9 +9,10 @@ from archiver.format.layout import Trail
 from query.answer import Change, State
 from query.catalog import Evidence
 from query.coverage import Coverage, coverage_of
-from query.engine import Engine
+from query.engine import Engine, Question
 from query.errors import UsageError
 from query.history import change_of
+from query.image_chain import MOST_BREAKS, ImageChain, image_chain
 from query.instant import Instant, format_ms
 from query.key import parse_key, parse_partition
 from query.key_schema import KeyAttribute, KeySchema
@@ -136,8 +137,24 @@ class Table:
         """The stretches that the trail can answer for, and the gaps between them."""
         with self.engine.ask() as question:
             self.reader.read_segments(question, self.evidence.segments)
-            descriptions = [baseline.description for baseline in self.evidence.baselines]
-            return coverage_of(label_spans(question), self.evidence.streams, descriptions)
+            return self._coverage(question)
+
+    def image_chain(
+        self, *, since_ms: int | None = None, until_ms: int | None = None, most: int = MOST_BREAKS
+    ) -> ImageChain:
+        """Where changes are missing, as the images of neighbouring changes tell: at most `most` breaks that overlap a
+        half-open range (epoch ms), and how many there are in all. Reads every segment and every complete baseline.
+        """
+        with self.engine.ask() as question:
+            self.reader.read_segments(question, self.evidence.segments)
+            coverage = self._coverage(question)
+            return image_chain(
+                question, self.reader, self.evidence, coverage, since_ms=since_ms, until_ms=until_ms, most=most
+            )
+
+    def _coverage(self, question: Question) -> Coverage:
+        descriptions = [baseline.description for baseline in self.evidence.baselines]
+        return coverage_of(label_spans(question), self.evidence.streams, descriptions)
 
     def item(self, *key: object, named: Sequence[str] = (), json_text: str | None = None) -> "Item":
         """One item, by key values in schema order (types from the schema), `name=value` texts or JSON.
