@@ -37,6 +37,9 @@ COMMANDS: Final = (
         "Import the whole table, so that items which never change are known too.",
     ),
     ("replay", "query.cli.replay:replay", _OPERATE, "Archive the batches that Lambda gave up on."),
+    ("doctor", "query.cli.doctor:doctor", _OPERATE, "Check that a table is archived as it should be."),
+    ("status", "query.cli.status:status", _OPERATE, "Show how the archiving of a table goes."),
+    ("cost", "query.cli.cost:cost", _OPERATE, "Show what archiving a table costs a month, line by line."),
     ("tables", "query.cli.configure:tables", _CONFIGURE, "List the tables of an archive."),
 )
 

@@ -6,7 +6,7 @@ The clock and the environment are read here and nowhere below.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,10 +39,19 @@ OPERATIONS: Final = ("INSERT", "MODIFY", "REMOVE")
 
 
 class Invocation:
-    """What the commands share. `formats` are what this command takes for `-o` beside what every command takes."""
+    """What the commands share. `formats` are what this command takes for `-o` beside what every command takes, `more`
+    the settings that only its own flags give.
+    """
 
-    def __init__(self, options: Options, *, formats: Sequence[str] = (), is_paged: bool = False) -> None:
-        flags = {name: getattr(options, name) for name in _CONFIGURED}
+    def __init__(
+        self,
+        options: Options,
+        *,
+        formats: Sequence[str] = (),
+        is_paged: bool = False,
+        more: Mapping[str, str | None] = {},
+    ) -> None:
+        flags = {name: getattr(options, name) for name in _CONFIGURED} | dict(more)
         if flags["output"] in formats:
             flags["output"] = None
         self.options = options

@@ -19,6 +19,7 @@ from query.cli.exits import FAILED, INTERRUPTED, tell, tell_lines
 from query.cli.progress import Stderr
 from query.config import load
 from query.errors import QueryError
+from query.operate.aws import Aws, is_of_aws
 from query.settings import Settings, require_archive
 
 if TYPE_CHECKING:
@@ -47,12 +48,8 @@ class DataSource:
     profile: str | None
 
     def client(self, service: str, *, region: str | None = None, connections: int = 10) -> Any:
-        import boto3
-        from botocore.config import Config
-
-        limits = Config(retries={"mode": "adaptive", "total_max_attempts": 10}, max_pool_connections=connections)
-        session: Any = boto3.Session(profile_name=self.profile)
-        return session.client(service, region_name=self.region or region, endpoint_url=self.endpoint_url, config=limits)
+        aws = Aws(self.profile, self.region, self.endpoint_url)
+        return aws.client(service, region=region, connections=connections, is_patient=True)
 
     def describer(self) -> "DescribeTable":
         """DescribeTable in the region of the ARN, or the one typed: an emulator's ARNs may name one of their own."""
@@ -139,13 +136,7 @@ def exit_code(work: Callable[[Stderr], int], say: Stderr) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        if not _is_of_aws(error):
+        if not is_of_aws(error):
             raise
         tell_lines([f"AWS did not answer: {error}", "check credentials, --profile, --region and --endpoint-url"])
         return FAILED
-
-
-def _is_of_aws(error: Exception) -> bool:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return isinstance(error, BotoCoreError | ClientError)

@@ -21,7 +21,7 @@ QUERY = [module for module in MODULES if module.startswith("query/")]
 BOTO3 = {
     *(f"archiver/{name}.py" for name in ("store", "tables", "streams_api", "export_files", "held_back")),
     "query/source.py",
-    "query/cli/writing.py",
+    "query/operate/aws.py",
 }
 WRITING_COMMANDS = {
     f"query/cli/{name}.py" for name in ("archive", "follow", "import_baseline", "replay", "table_meant", "writing")

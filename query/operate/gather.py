@@ -1,0 +1,314 @@
+"""Gathers the facts: who is asked what, in which account and region, about the table, its readers and the archive.
+
+Every question is a read. Invariants: what was listed in part is not known; nothing is asked about a thing that is known
+to be missing; the account of the table (`data`) and that of the archive (`kept`) may be two.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any, Final
+
+from archiver.format.layout import StreamSource, Trail
+from query.errors import UsageError
+from query.operate.answers import Answer, Missing, Unknown, is_said
+from query.operate.aws import Asker, Aws
+from query.operate.buckets import archive_bucket, locked_bucket, on_failure_at
+from query.operate.checks_bucket import default_encryption
+from query.operate.checks_mapping import bucket_of, destination_of
+from query.operate.facts import (
+    Bucket,
+    Clock,
+    Facts,
+    Lag,
+    OnFailure,
+    Place,
+    Readers,
+    Role,
+    StreamReader,
+    TrailFacts,
+)
+from query.operate.role import role_of
+from query.table_ref import TableRef
+
+UNREAD_TABLE: Final = Unknown("the table could not be read")
+_LAG_WINDOW: Final = timedelta(hours=3)  # at one point a minute far below the 1,440 that one answer holds
+_MOST_MAPPING_PAGES: Final = 50  # 100 mappings each
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked about: a table, and the places that flags and configuration name."""
+
+    table: TableRef
+    archive_url: str | None
+    on_failure_url: str | None
+    derived_url: str | None
+
+
+@dataclass
+class Gathering:
+    """The facts of one table, each asked for once, when it is first needed.
+
+    `read_trail` gives what an archive (its URL) holds of a trail; `now_ms` is this machine's clock.
+    """
+
+    asked: Asked
+    data: Aws
+    kept: Aws
+    read_trail: Callable[[str, Trail], TrailFacts | Missing | Unknown]
+    now_ms: Callable[[], int]
+    _askers: dict[tuple[Aws, str, str | None], Asker] = field(default_factory=dict)
+
+    def facts(self) -> Facts:
+        """Everything that `doctor` looks at. Raises UsageError if the table found is not the one that was named."""
+        return Facts(
+            table=self.table,
+            backups=self._of_table("describe_continuous_backups", "dynamodb:DescribeContinuousBackups"),
+            ttl=self._of_table("describe_time_to_live", "dynamodb:DescribeTimeToLive"),
+            readers=self.readers,
+            reader=self.reader,
+            concurrency=self._concurrency(),
+            archive_url=self.archive_url,
+            is_archive_assumed=self.asked.archive_url is None,
+            bucket=self._archive_bucket,
+            trail=self.trail,
+            on_failure=self.on_failure,
+            derived_url=self.asked.derived_url,
+            derived=self._derived_bucket(),
+            role=self._role(),
+            clock=self.clock,
+        )
+
+    # --- the table ---
+
+    @cached_property
+    def table(self) -> Answer:
+        """The described table."""
+        return self._described[0]
+
+    @property
+    def clock(self) -> Clock | Unknown:
+        return self._described[1]
+
+    @property
+    def live_trail(self) -> Trail | None:
+        """The trail of the table that was described."""
+        arn = self.table.get("TableArn") if is_said(self.table) else None
+        if not isinstance(arn, str):
+            return None
+        try:
+            return StreamSource.parse(f"{arn}/stream/2000-01-01T00:00:00.000").trail
+        except ValueError:
+            return None
+
+    @cached_property
+    def _described(self) -> tuple[Answer, Clock | Unknown]:
+        sent_ms = self.now_ms()
+        answer = self._of_table("describe_table", "dynamodb:DescribeTable", is_first=True)
+        received_ms = self.now_ms()
+        if not is_said(answer):
+            return answer, Unknown("AWS gave no time")
+        table: Any = answer["Table"]
+        self._check_meant(str(table.get("TableArn")))
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        try:
+            date_ms = round(parsedate_to_datetime(date).timestamp() * 1_000)
+        except (TypeError, ValueError):
+            return table, Unknown("AWS gave no time")
+        return table, Clock(sent_ms, received_ms, date_ms)
+
+    def _of_table(self, operation: str, action: str, *, is_first: bool = False) -> Answer:
+        ref = self.asked.table
+        if not is_first and not is_said(self.table):
+            return UNREAD_TABLE
+        asker = self._asker(self.data, "dynamodb", ref.region)
+        gone = {"ResourceNotFoundException": f"there is no table {ref.text}", "TableNotFoundException": "no such table"}
+        return asker.ask(operation, action, missing=gone, TableName=_name_or_arn(ref))
+
+    def _check_meant(self, arn: str) -> None:
+        ref, parts = self.asked.table, arn.split(":")
+        region, account = (parts[3], parts[4]) if len(parts) > 4 else ("", "")  # noqa: PLR2004  an ARN's parts
+        if ref.account not in {None, account} or ref.region not in {None, region}:
+            hint = "choose another --profile or --region, or type the name that is meant"
+            raise UsageError(f"the table that answers is {arn}, not {ref.text}", hint=hint)
+
+    @property
+    def table_writer(self) -> Asker:
+        """For the canary, the one thing that is ever written."""
+        return self._asker(self.data, "dynamodb", self.asked.table.region)
+
+    # --- who reads its stream ---
+
+    @cached_property
+    def readers(self) -> Readers:
+        if not is_said(self.table):
+            return Readers(UNREAD_TABLE, UNREAD_TABLE)
+        latest_arn = self.table.get("LatestStreamArn")
+        latest = self._read_by({"EventSourceArn": latest_arn}) if latest_arn else ()
+        if isinstance(latest, Unknown) or any(reader.is_ours for reader in latest):
+            return Readers(latest)
+        # A mapping stays bound to the stream it was made for: a re-created stream leaves it reading the old one.
+        return Readers(latest, self._read_by({}, beside=latest_arn))
+
+    def _read_by(self, request: dict[str, Any], *, beside: str | None = None) -> tuple[StreamReader, ...] | Unknown:
+        """The mappings of the table's streams that a request lists, but for those of the stream `beside`."""
+        assert is_said(self.table)
+        listed = self._lambda.list(
+            "list_event_source_mappings",
+            "lambda:ListEventSourceMappings",
+            "EventSourceMappings",
+            most_pages=_MOST_MAPPING_PAGES,
+            **request,
+        )
+        if isinstance(listed, Missing | Unknown):
+            return listed if isinstance(listed, Unknown) else Unknown(listed.what)
+        if not listed.is_whole:
+            return Unknown(f"more than {len(listed.items)} event source mappings: not all were read")
+        streams = f"{self.table.get('TableArn')}/stream/"
+        return tuple(
+            self._stream_reader(mapping)
+            for mapping in listed.items
+            if str(mapping.get("EventSourceArn")).startswith(streams) and mapping.get("EventSourceArn") != beside
+        )
+
+    def _stream_reader(self, mapping: Any) -> StreamReader:
+        if mapping.get("KMSKeyArn"):
+            # "If filter criteria is encrypted, this field shows up as null in the response of
+            # ListEventSourceMapping" (API *EventSourceMappingConfiguration*): only Get decrypts it.
+            whole = self._lambda.ask("get_event_source_mapping", "lambda:GetEventSourceMapping", UUID=mapping["UUID"])
+            mapping = {**mapping, **whole} if is_said(whole) else mapping
+        function = self._lambda.ask(
+            "get_function_configuration",
+            "lambda:GetFunctionConfiguration",
+            missing={"ResourceNotFoundException": "the function is gone"},
+            FunctionName=mapping.get("FunctionArn", ""),
+        )
+        return StreamReader(mapping, function)
+
+    @cached_property
+    def reader(self) -> StreamReader | Missing | Unknown:
+        """The mapping that archives, and its function."""
+        return self.readers.ours(self.asked.archive_url)
+
+    def mapping_now(self) -> Mapping[str, object]:
+        """The mapping that archives, asked for once more; empty if there is none or it is not known."""
+        if isinstance(self.reader, Missing | Unknown):
+            return {}
+        mapping = self.reader.mapping
+        action = "lambda:GetEventSourceMapping"
+        answer = self._lambda.ask("get_event_source_mapping", action, UUID=mapping.get("UUID", ""))
+        return answer if is_said(answer) else mapping
+
+    def _concurrency(self) -> Answer:
+        if isinstance(self.reader, Missing | Unknown):
+            return Unknown("there is no function of ddbtrail")
+        name = ":".join(str(self.reader.mapping.get("FunctionArn")).split(":")[:7])  # without version or alias
+        action = "lambda:GetFunctionConcurrency"
+        return self._lambda.ask("get_function_concurrency", action, FunctionName=name)
+
+    @property
+    def _lambda(self) -> Asker:
+        return self._asker(self.data, "lambda", self._region)
+
+    @property
+    def _region(self) -> str | None:
+        """The table's region, where neither flag nor AWS's own settings name one."""
+        return self.live_trail.region if self.live_trail else self.asked.table.region
+
+    # --- the archive, and what lies beside it ---
+
+    @property
+    def archive_url(self) -> str | None:
+        """The archive that was named, else the one that the function writes to."""
+        if self.asked.archive_url is not None:
+            return self.asked.archive_url
+        return None if isinstance(self.reader, Missing | Unknown) else self.reader.archive_url
+
+    @cached_property
+    def trail(self) -> TrailFacts | Missing | Unknown | None:
+        if self.archive_url is None:
+            return None
+        return UNREAD_TABLE if self.live_trail is None else self.read_trail(self.archive_url, self.live_trail)
+
+    @cached_property
+    def _archive_bucket(self) -> Bucket | None:
+        place = Place.of(self.archive_url or "")
+        if place is None:
+            return None
+        return archive_bucket(self._asker(self.kept, "s3"), lambda region: self._asker(self.kept, "kms", region), place)
+
+    @cached_property
+    def on_failure(self) -> OnFailure | None:
+        url = self.asked.on_failure_url
+        if url is None and isinstance(self.reader, StreamReader):
+            bucket = bucket_of(destination_of(self.reader.mapping) or "")
+            url = None if bucket is None else f"s3://{bucket}"
+        return None if url is None else on_failure_at(lambda: self._asker(self.data, "s3"), url)
+
+    def _derived_bucket(self) -> Bucket | None:
+        place = Place.of(self.asked.derived_url or "")
+        return None if place is None else locked_bucket(self._asker(self.kept, "s3"), place)
+
+    # --- the function ---
+
+    def lag(self) -> Lag | Missing | Unknown:
+        """How old the records of the newest batch were, as CloudWatch has it; Missing without a recent batch."""
+        if isinstance(self.reader, Missing | Unknown):
+            return self.reader if isinstance(self.reader, Unknown) else Missing("there is no function of ddbtrail")
+        name = str(self.reader.mapping.get("FunctionArn")).split(":")[6:7]
+        until = datetime.fromtimestamp(self.now_ms() / 1_000, UTC)
+        answer = self._asker(self.data, "cloudwatch", self._region).ask(
+            "get_metric_statistics",
+            "cloudwatch:GetMetricStatistics",
+            Namespace="AWS/Lambda",
+            MetricName="IteratorAge",
+            Dimensions=[{"Name": "FunctionName", "Value": "".join(name)}],
+            StartTime=until - _LAG_WINDOW,
+            EndTime=until,
+            Period=60,
+            Statistics=["Maximum"],
+        )
+        if not is_said(answer):
+            return answer  # type: ignore[return-value]  # what is not said is Missing or Unknown
+        points = sorted(answer.get("Datapoints") or (), key=lambda point: point["Timestamp"])
+        if not points:
+            return Missing(f"no batch in the last {_LAG_WINDOW // timedelta(hours=1)} hours")
+        newest = points[-1]
+        return Lag(round(newest["Maximum"]), round(newest["Timestamp"].timestamp() * 1_000))
+
+    # --- the role ---
+
+    def _role(self) -> Role | Missing | Unknown:
+        if isinstance(self.reader, Missing | Unknown):
+            return self.reader if isinstance(self.reader, Unknown) else Missing("there is no function of ddbtrail")
+        if not is_said(self.reader.function) or not self.reader.function.get("Role"):
+            return Unknown("the function's role is not known")
+        bucket = self._archive_bucket
+        encryption = bucket.encryption if bucket else None
+        return role_of(
+            self._asker(self.data, "iam"),
+            str(self.reader.function["Role"]),
+            stream_arn=str(self.reader.mapping.get("EventSourceArn")),
+            trail=self.live_trail,
+            archive=bucket.place if bucket else None,
+            on_failure=Place.of(self.on_failure.url) if self.on_failure else None,
+            key_arn=str(default_encryption(encryption).get("KMSMasterKeyID") or "") if is_said(encryption) else "",
+        )
+
+    def _asker(self, aws: Aws, service: str, region: str | None = None) -> Asker:
+        place = (aws, service, region)
+        if place not in self._askers:
+            self._askers[place] = aws.asker(service, region=region)
+        return self._askers[place]
+
+
+def _name_or_arn(ref: TableRef) -> str:
+    """What DescribeTable is asked for: a table of another account is known by its ARN alone."""
+    if ref.account is None or ref.region is None:
+        return ref.table_name
+    starts = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+    partition = next((found for start, found in starts.items() if ref.region.startswith(start)), "aws")
+    return f"arn:{partition}:dynamodb:{ref.region}:{ref.account}:table/{ref.table_name}"

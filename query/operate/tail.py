@@ -1,0 +1,77 @@
+"""The end of a trail: its newest change, what is in quarantine, what is known of its streams. Little is read.
+
+Hours are named by the time of the changes in them, so the newest change is in the newest hour: that hour is read, and
+nothing before it.
+"""
+
+from collections.abc import Callable
+
+from archiver.format.description import StreamDescription
+from archiver.format.layout import ROOT, SegmentName, Trail, parse_stream_name
+from query.catalog import SegmentFile
+from query.engine import Engine
+from query.errors import CorruptSegment, QueryError
+from query.operate.answers import Missing, Unknown
+from query.operate.facts import TrailFacts
+from query.rows import Reader, label_spans
+from query.source import Source, StoredObject
+
+
+def read_tail(open_archive: Callable[[], Source], trail: Trail) -> TrailFacts | Missing | Unknown:
+    """What the archive says of a table now; Missing if it has nothing of it."""
+    try:
+        source = open_archive()
+        folders = source.folders(f"{ROOT}/account={trail.account}/region={trail.region}/")
+        if f"table_name={trail.table_name}" not in folders:
+            return Missing(f"{source.url} has nothing of {trail.account}/{trail.region}/{trail.table_name} yet")
+        return TrailFacts(
+            key_schemas=_key_schemas(source, trail),
+            newest_ms=_newest_ms(source, trail),
+            quarantined=len(source.objects(f"{trail.prefix}quarantine/")),
+        )
+    except QueryError as error:
+        return Unknown("; ".join(part for part in (error.message, error.why) if part))
+
+
+def _newest_ms(source: Source, trail: Trail) -> int | None:
+    segments = newest_hour(source, trail)
+    if not segments:
+        return None
+    with Engine().ask() as question:
+        Reader(source, segments).read_segments(question, segments)
+        return max(span.last_ms for span in label_spans(question))
+
+
+def newest_hour(source: Source, trail: Trail) -> tuple[SegmentFile, ...]:
+    """The segments of the newest hour that has any."""
+    for day in reversed(source.folders(f"{trail.prefix}segments/")):
+        for hour in reversed(source.folders(f"{trail.prefix}segments/{day}/")):
+            stored = source.objects(f"{trail.prefix}segments/{day}/{hour}/")
+            if stored:
+                return tuple(segment_file(trail, item) for item in stored)
+    return ()
+
+
+def segment_file(trail: Trail, stored: StoredObject) -> SegmentFile:
+    """A listed object as a segment. Raises CorruptSegment for anything else: a partial answer is none."""
+    try:
+        return SegmentFile(SegmentName.parse(stored.name.removeprefix(trail.prefix)), stored)
+    except ValueError as error:
+        raise _misnamed(stored.name, error) from error
+
+
+def _key_schemas(source: Source, trail: Trail) -> dict[str, tuple[tuple[str, str], ...]]:
+    stored = source.objects(f"{trail.prefix}streams/")
+    schemas = {}
+    for item, path in zip(stored, source.fetch(stored), strict=True):
+        try:
+            label = parse_stream_name(item.name.removeprefix(trail.prefix))
+            schemas[label] = StreamDescription.parse(path.read_bytes()).key_schema
+        except (ValueError, KeyError, TypeError) as error:
+            raise _misnamed(item.name, error) from error
+    return schemas
+
+
+def _misnamed(name: str, error: Exception) -> CorruptSegment:
+    hint = "find out who wrote it; ddbtrail tables names all that does not belong"
+    return CorruptSegment(f"{name} is not what its name says", why=str(error), hint=hint)
