@@ -24,6 +24,7 @@ import pytest
 
 import query
 from archiver.errors import StoreRefused, StoreUnavailable
+from query.cli import run
 from query.source import Access
 from tests.oracle import Key, identity_of, image_of, key_of
 from tests.simulator.clock import Clock
@@ -267,10 +268,10 @@ class Whole:
         bodies = (self.s3.get_object(Bucket=self.failure_bucket, Key=each["Key"])["Body"] for each in listed)
         return [json.loads(body.read()) for body in bodies]
 
-    def replay(self) -> None:
-        """The operator's way back: each object's payload is the event, as text."""
-        for document in self.failed_batches():
-            self.function.invoke(json.loads(document["payload"]), now_ms=self.clock.now_ms)
+    def replay(self, server: AwsEndpoint) -> int:
+        """The operator's way back, as the runbook has it; the exit code."""
+        source = ["--on-failure", f"s3://{self.failure_bucket}", "--endpoint-url", server.url]
+        return run(["replay", self.table.name, "-a", self.url, *source])
 
     # The reader
 
@@ -374,5 +375,5 @@ def test_batches_that_grew_too_old_come_back_from_the_on_failure_bucket(seed, en
         assert whole.mapping.metrics["OnFailureDestinationDeliveredEventCount"] == len(waiting)
         (summary,) = whole.read(endpoint, tmp_path / "before").tables()
         assert summary.changes == len(whole.table.journal.changes) - len(waiting)
-        whole.replay()
+        assert whole.replay(endpoint) == 0
         check_answers(whole, whole.read(endpoint, tmp_path / "after"))
