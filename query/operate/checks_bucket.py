@@ -166,8 +166,8 @@ def _tiering(answer: Answer | None) -> Finding:
     code = "archive-tiering"
     if not is_said(answer):
         return unsaid(code, answer)
-    if answer.get("IsTruncated"):
-        return not_checked(code, "the bucket has more Intelligent-Tiering configurations than were read")
+    if answer.get("IsTruncated") is not False:
+        return not_checked(code, "not all Intelligent-Tiering configurations of the bucket were read")
     active = [one for one in answer.get("IntelligentTieringConfigurationList") or () if one.get("Status") != "Disabled"]
     if active:
         why = f"Intelligent-Tiering of {active[0].get('Id')} archives objects: each must be restored before it is read"

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from query.operate.answers import Answer, Missing, is_said
 from query.operate.facts import Place
-from query.operate.finding import Finding, failed, passed, unsaid
+from query.operate.finding import Finding, failed, not_checked, passed, unsaid
 from query.render.text import counted
 
 # A question may need any segment now: classes with an immediate GET (*Understanding and managing Amazon S3 storage
@@ -21,6 +21,8 @@ def check_lifecycle(code: str, answer: Answer | None, place: Place, *, keeps_ver
         return passed(code, "no rules: nothing expires")
     if not is_said(answer):
         return unsaid(code, answer)
+    if "Rules" not in answer:  # a bucket without rules is an error of its own, and so Missing
+        return not_checked(code, "AWS did not say the rules")
     rules = [rule for rule in answer.get("Rules") or () if rule.get("Status") != "Disabled" and _applies(rule, place)]
     for rule in rules:
         name = rule.get("ID") or "without a name"
