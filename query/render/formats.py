@@ -132,7 +132,7 @@ def _harmless(text: str) -> str:
 def _arrow_schema(columns: Sequence[Column]) -> "pa.Schema":
     import pyarrow as pa  # noqa: PLC0415
 
-    types = {"time": pa.timestamp("ms", tz="UTC"), "integer": pa.int64(), "boolean": pa.bool_()}
+    types = {"time": pa.timestamp("ms", tz="UTC"), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
     fields = [pa.field(column.name, types.get(column.kind, pa.string())) for column in columns]
     return pa.schema(fields, metadata={"ddbtrail.schema_version": str(SCHEMA_VERSION)})
 

@@ -31,7 +31,7 @@ def table(columns: Sequence[Column], records: Iterable[Any], look: Look) -> Iter
     if fitted is None:
         yield from _blocks(columns, chain(rows, rows_of_rest), look)
         return
-    are_numbers = [column.kind == "integer" for column in columns]
+    are_numbers = [column.kind in {"integer", "number"} for column in columns]
     yield look.paint(_line(_heading(columns), fitted, are_numbers), "head") + "\n"
     for row in chain(rows, rows_of_rest):
         yield _line(row, fitted, are_numbers) + "\n"

@@ -22,7 +22,7 @@ _MARKDOWN: Final = str.maketrans(
 def markdown(columns: Sequence[Column], records: Iterable[Any]) -> Iterator[str]:
     """A table as GitHub, GitLab and chat systems take it."""
     yield _row(column.name.translate(_MARKDOWN) for column in columns)
-    yield _row("---:" if column.kind == "integer" else "---" for column in columns)
+    yield _row("---:" if column.kind in {"integer", "number"} else "---" for column in columns)
     for record in records:
         yield _row(visible(as_shown(column, record)).translate(_MARKDOWN) for column in columns)
 

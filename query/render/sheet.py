@@ -14,11 +14,12 @@ import whenever
 
 from query.errors import UsageError
 from query.instant import format_ms
+from query.render.text import amount
 
 # Raised when a column of a machine format changes its name or meaning; adding one does not count.
 SCHEMA_VERSION: Final = 1
 
-Kind = Literal["text", "change", "integer", "boolean", "time", "json"]
+Kind = Literal["text", "change", "integer", "number", "boolean", "time", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class Json:
 class Column:
     """One column: its name, how its cell is had from a record, and of which kind the cell is.
 
-    A cell is str for `text` and `change` (a change id), int for `integer` and `time` (epoch ms), bool or Json; None is
-    "there is none", whatever the kind.
+    A cell is str for `text` and `change` (a change id), int for `integer` and `time` (epoch ms), float for `number`,
+    bool or Json; None is "there is none", whatever the kind.
     """
 
     name: str
@@ -114,6 +115,8 @@ def as_text(column: Column, record: Any) -> str:
 def as_shown(column: Column, record: Any) -> str:
     """A cell as text for people: JSON plain, as json and jsonl have it."""
     cell = column.cell(record)
+    if column.kind == "number" and cell is not None:
+        return amount(cell)
     return cell.shown_text if isinstance(cell, Json) else as_text(column, record)
 
 

@@ -68,6 +68,13 @@ def grouped(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
+def amount(number: float) -> str:
+    """`172 800`, `12.50`, `0.0063`: fewer decimals the larger it is, `0.000014` at the least."""
+    if number >= 1000:  # noqa: PLR2004
+        return grouped(round(number))
+    return f"{number:.2f}" if number >= 1 or number == 0 else f"{number:.4f}" if number >= 0.01 else f"{number:.6f}"  # noqa: PLR2004
+
+
 def size_text(size_bytes: int) -> str:
     """`1.8 MB`: powers of 1000, as `--max-scan` reads them."""
     size = float(size_bytes)
@@ -78,9 +85,9 @@ def size_text(size_bytes: int) -> str:
     return f"{size:.1f} TB"
 
 
-def counted(number: int, what: str) -> str:
-    """`1 file`, `31 files`."""
-    return f"{grouped(number)} {what}{'' if number == 1 else 's'}"
+def counted(number: int, what: str, many: str = "") -> str:
+    """`1 file`, `31 files`; `many` is the plural where it does not end in s alone."""
+    return f"{grouped(number)} {what if number == 1 else many or f'{what}s'}"
 
 
 def _escaped(found: re.Match[str]) -> str:
