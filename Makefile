@@ -1,5 +1,5 @@
-# Two commands matter: `make demo` and `make test`. What they need is installed into .venv and .emul, once,
-# and again when a lock in requirements/ changes. Nothing is needed beforehand but make and Python >= 3.11.
+# Two commands matter: `make demo` and `make test`. What they need is installed into .venv, .emul, .lambda and .sam,
+# once, and again when a lock in requirements/ changes. Nothing is needed beforehand but make and Python >= 3.11.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -8,6 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 VENV := .venv
 EMUL := .emul
 LAMBDA := .lambda
+SAM := .sam
 BIN := $(VENV)/bin
 WORKERS ?= 2
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3)
@@ -15,6 +16,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11
 EMULATORS := $(if $(DDBTRAIL_EMULATORS),,$(EMUL)/.locked)
 INSTALLED := $(VENV)/.installed
 RUNTIME := $(LAMBDA)/.locked
+DEPLOYER := $(SAM)/.locked
 # Lambda's runtime is Python 3.13, whatever else this machine has.
 LAMBDA_PYTHONS := $(or $(LAMBDA_PYTHON),python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3.13))
 
@@ -42,6 +44,25 @@ define install_locked
 	@touch $@
 endef
 
+# $(call install_for_lambda,FOLDER,LOCK): the same with Lambda's Python, every package of the lock and no other. Not an
+# error where Python 3.13 is missing: all other tests run without, and those that need it say so.
+define install_for_lambda
+	@python=; for candidate in $(LAMBDA_PYTHONS); do \
+		if "$$candidate" -c '$(SUITABLE_FOR_LAMBDA)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "no Python 3.13 here: tests that need $(1) will skip (LAMBDA_PYTHON=/path/to/python3.13)" >&2; \
+		exit 0; \
+	fi; \
+	if ! $(1)/bin/python -c '$(SUITABLE_FOR_LAMBDA)' >/dev/null 2>&1; then \
+		echo "making $(1) with $$("$$python" --version)"; \
+		"$$python" -m venv --clear $(1) || exit 1; \
+	fi; \
+	echo "installing $(2) into $(1)"; \
+	$(call pip,$(1),--no-deps -r $(2)); \
+	touch $@
+endef
+
 # $(call pip,FOLDER,WHAT): pip install, silent but for errors, asking nobody. Python compiles what it imports, later.
 pip = $(1)/bin/python -m pip install -qq --no-compile --disable-pip-version-check --no-input $(2) || { \
 	echo "installing into $(1) failed; mend what pip says above and type the same again" >&2; exit 1; }
@@ -56,11 +77,11 @@ demo: $(INSTALLED) $(EMULATORS) ## Write to a DynamoDB on this machine, archive 
 	@$(BIN)/python demo/demo.py
 
 .PHONY: test
-test: lint types $(EMULATORS) $(RUNTIME) ## Run everything but the long campaigns: lint, types, tests
+test: lint types $(EMULATORS) $(RUNTIME) $(DEPLOYER) ## Run everything but the long campaigns: lint, types, tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long"
 
 .PHONY: test-long
-test-long: $(INSTALLED) $(EMULATORS) $(RUNTIME) ## Run the long campaigns
+test-long: $(INSTALLED) $(EMULATORS) $(RUNTIME) $(DEPLOYER) ## Run the long campaigns
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long
 
 .PHONY: test-rgw
@@ -96,6 +117,10 @@ emulators: $(EMULATORS) ## Install the AWS emulator into .emul (it needs package
 runtime: $(RUNTIME) ## Install Lambda's runtime client into .lambda (needs Python 3.13; without it its tests skip)
 	@:
 
+.PHONY: sam
+sam: $(DEPLOYER) ## Install the SAM CLI, and the emulator it deploys to, into .sam (needs Python 3.13)
+	@:
+
 .PHONY: lock
 lock: ## Write the locks anew from pyproject.toml (with the oldest supported Python)
 	@rm -rf build/lock && mkdir -p build/lock
@@ -106,24 +131,32 @@ lock: ## Write the locks anew from pyproject.toml (with the oldest supported Pyt
 	@rm -rf build/lock
 
 # boto3 is of the month in which Lambda got Python 3.13: no runtime has an older one. aws-sam-cli is there for the
-# Runtime Interface Emulator in its wheel, without the sixty packages it needs for itself.
+# Runtime Interface Emulator in its wheel, without the eighty packages it needs for itself. Those are in sam.txt, beside
+# the MiniStack of .emul: it runs a function with its own Python, which therefore must be 3.13. It pins a botocore that
+# the SAM CLI excludes, so pip is not asked whether the two agree; tests/system/test_sam.py is.
+OF_MINISTACK := ^(ministack|Hypercorn|h11|h2|hpack|hyperframe|priority|wsproto|defusedxml|graphql-core|jsonata-python)==
 .PHONY: lock-lambda
-lock-lambda: $(INSTALLED) $(RUNTIME) ## Write the locks of the Lambda packages and of Lambda's runtime anew
+lock-lambda: $(INSTALLED) $(RUNTIME) ## Write the locks of the Lambda packages, of Lambda's runtime and of SAM anew
 	@$(BIN)/python -m infra.wheels
 	@rm -rf build/lock && $(LAMBDA)/bin/python -m venv build/lock/lambda
 	@$(call pip,build/lock/lambda,awslambdaric boto3==1.35.60)
 	@$(call pip,build/lock/lambda,--no-deps aws-sam-cli)
 	@build/lock/lambda/bin/python -m pip freeze >requirements/runtime.txt
+	@$(LAMBDA)/bin/python -m venv build/lock/sam
+	@$(call pip,build/lock/sam,aws-sam-cli)
+	@$(call pip,build/lock/sam,--no-deps $$(grep -E '$(OF_MINISTACK)' requirements/emulators.txt))
+	@build/lock/sam/bin/python -m pip freeze >requirements/sam.txt
 	@rm -rf build/lock
 
 .PHONY: clean
 clean: ## Remove caches and what was built
-	@rm -rf build dist demo-archive .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find . -name __pycache__ -not -path './.venv/*' -not -path './.emul/*' -not -path './.lambda/*' -prune -exec rm -rf {} +
+	@rm -rf build dist .aws-sam demo-archive .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -not -path './.emul/*' -not -path './.lambda/*' \
+		-not -path './.sam/*' -prune -exec rm -rf {} +
 
 .PHONY: clean-all
-clean-all: clean ## Remove .venv, .emul and .lambda too
-	@rm -rf $(VENV) $(EMUL) $(LAMBDA)
+clean-all: clean ## Remove .venv, .emul, .lambda and .sam too
+	@rm -rf $(VENV) $(EMUL) $(LAMBDA) $(SAM)
 
 $(VENV)/.locked: requirements/dev.txt
 	$(call install_locked,$(VENV),requirements/dev.txt)
@@ -131,22 +164,11 @@ $(VENV)/.locked: requirements/dev.txt
 $(EMUL)/.locked: requirements/emulators.txt
 	$(call install_locked,$(EMUL),requirements/emulators.txt)
 
-# Not an error where Python 3.13 is missing: everything but the test of the built package runs without, and that says so.
 $(RUNTIME): requirements/runtime.txt
-	@python=; for candidate in $(LAMBDA_PYTHONS); do \
-		if "$$candidate" -c '$(SUITABLE_FOR_LAMBDA)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-		echo "no Python 3.13 here: the tests of the Lambda package will skip (LAMBDA_PYTHON=/path/to/python3.13)" >&2; \
-		exit 0; \
-	fi; \
-	if ! $(LAMBDA)/bin/python -c '$(SUITABLE_FOR_LAMBDA)' >/dev/null 2>&1; then \
-		echo "making $(LAMBDA) with $$("$$python" --version)"; \
-		"$$python" -m venv --clear $(LAMBDA) || exit 1; \
-	fi; \
-	echo "installing requirements/runtime.txt into $(LAMBDA)"; \
-	$(call pip,$(LAMBDA),--no-deps -r requirements/runtime.txt); \
-	touch $@
+	$(call install_for_lambda,$(LAMBDA),requirements/runtime.txt)
+
+$(DEPLOYER): requirements/sam.txt
+	$(call install_for_lambda,$(SAM),requirements/sam.txt)
 
 $(INSTALLED): $(VENV)/.locked pyproject.toml
 	@$(call pip,$(VENV),--no-build-isolation --no-deps -e .)

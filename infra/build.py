@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from infra.cloudformation import plain_template
+from infra.cloudformation import plain_template, sam_text
 from infra.errors import PackageRefused
 from infra.wheels import PLATFORMS, REPOSITORY, locked_wheels
 
@@ -145,7 +145,7 @@ def build(architecture: str, out: Path = BUILD) -> Package:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Builds both packages and the plain CloudFormation template; 1 if one of them is refused."""
+    """Builds both packages, and the templates that deploy them; 1 if one of them is refused."""
     parser = argparse.ArgumentParser(prog="python -m infra.build", description=main.__doc__)
     parser.add_argument("--out", type=Path, default=BUILD, help="folder of what is made (build)")
     parser.add_argument("--code-bucket", default="", help="bucket that the template takes the packages from by default")
@@ -156,9 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PackageRefused as refused:
         print(f"error: {refused}\nhint: {refused.hint}", file=sys.stderr)
         return 1
-    template = options.out / "template.yaml"
-    template.write_text(plain_template(code_bucket=options.code_bucket))
-    print(template)
+    templates = {f"sam-{architecture}.yaml": sam_text(architecture) for architecture in PLATFORMS}
+    templates["template.yaml"] = plain_template(code_bucket=options.code_bucket)
+    for name, text in templates.items():
+        (options.out / name).write_text(text)
+        print(options.out / name)
     return 0
 
 

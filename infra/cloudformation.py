@@ -1,7 +1,9 @@
-"""The SAM template as plain CloudFormation, which needs neither SAM nor a macro where it is deployed.
+"""The SAM template for the other ways to deploy it: as plain CloudFormation, and in SAM for another architecture.
 
-Two things differ from infra/template.yaml, and only here: the packages are taken from a bucket, by architecture, and
-so the rule that the template carries one package is gone. The translation itself is AWS's own (aws-sam-translator).
+What differs from infra/template.yaml differs only here. Plain CloudFormation needs neither SAM nor a macro where it is
+deployed: it takes the packages from a bucket, by architecture, and so the rule that the template carries one package is
+gone; the translation itself is AWS's own (aws-sam-translator). In SAM a template can carry one package only, since `sam
+deploy` uploads what CodeUri names and resolves no function there; so each architecture has its own.
 """
 
 from pathlib import Path
@@ -14,6 +16,7 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "template.yaml"
+TEMPLATE_ARCHITECTURE: Final = "arm64"  # the one whose package infra/template.yaml carries
 
 _HEAD: Final = "# Made from infra/template.yaml, which explains it, by: make package. Change that file, not this one.\n"
 _CODE: Final = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Fn::Sub": "${CodePrefix}archiver-${Architecture}.zip"}}
@@ -23,6 +26,19 @@ def sam_template(path: Path = TEMPLATE) -> dict[str, Any]:
     """infra/template.yaml as data, short intrinsic functions (`!Ref`) written out."""
     template: dict[str, Any] = yaml_parse(path.read_text())
     return template
+
+
+def sam_text(architecture: str) -> str:
+    """infra/template.yaml, comments and all, carrying the package of `architecture` that lies beside it."""
+    text = TEMPLATE.read_text()
+    for carried, wanted in (
+        (f"CodeUri: ../build/archiver-{TEMPLATE_ARCHITECTURE}.zip", f"CodeUri: archiver-{architecture}.zip"),
+        (f"Default: {TEMPLATE_ARCHITECTURE}\n", f"Default: {architecture}\n"),
+        (f"[!Ref Architecture, {TEMPLATE_ARCHITECTURE}]", f"[!Ref Architecture, {architecture}]"),
+    ):
+        assert text.count(carried) == 1, f"{carried!r} is {text.count(carried)} times in {TEMPLATE.name}"
+        text = text.replace(carried, wanted)
+    return _HEAD + text
 
 
 def plain_template(*, code_bucket: str = "") -> str:

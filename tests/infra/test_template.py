@@ -144,14 +144,33 @@ def test_the_function_is_what_the_package_is_built_for(stack):
     assert function["Environment"]["Variables"]["DDBTRAIL_ARCHIVE"] == "s3://trail-archive/ddbtrail"
 
 
-def test_outputs_name_commands_that_exist(stack):
-    """What is printed after a deployment is typed next."""
-    commands = [output["Value"] for name, output in stack.outputs.items() if name.startswith("Next")]
-    assert len(commands) == 3
-    for command in commands:
-        program, name, *rest = command.split()
-        assert (program, rest[-1]) == ("ddbtrail", stack.outputs["ArchiveUrl"]["Value"])
-        assert run([name, "--help"]) == 0
+def test_the_outputs_are_the_next_three_commands_and_they_exist(template, capsys):
+    """What is printed after a deployment is typed next, as it stands; also where the archive is another account's."""
+    for archive in ("", "audit"):
+        outputs = Resolved(template, StreamArn=STREAM, ArchiveBucket=archive).outputs
+        url, on_failure = f"s3://{archive or 'trail-archive'}/ddbtrail", "s3://trail-onfailure"
+        assert (outputs["ArchiveUrl"]["Value"], outputs["OnFailureUrl"]["Value"]) == (url, on_failure)
+        commands = [output["Value"] for name, output in sorted(outputs.items()) if name.startswith("Next")]
+        assert commands == [
+            f"ddbtrail doctor orders -a {url} --on-failure {on_failure}",
+            f"ddbtrail baseline orders --scan -a {url}",
+            f"ddbtrail status orders -a {url} --on-failure {on_failure}",
+        ]
+        assert "ddbtrail replay TABLE -a <ArchiveUrl> --on-failure <this>" in outputs["OnFailureUrl"]["Description"]
+    promised = [*commands, outputs["OnFailureUrl"]["Description"], outputs["Next1AskTheDoctor"]["Description"]]
+    for text in promised[:-1]:
+        name, *rest = re.search(r"ddbtrail (.+)", text)[1].split()
+        assert_understood(name, {word for word in rest if word.startswith("-")}, capsys)
+    assert_understood("doctor", {"--canary"}, capsys)
+    assert "--canary KEY" in promised[-1]
+
+
+def assert_understood(command, options, capsys):
+    """The command is there and has these options."""
+    capsys.readouterr()
+    assert run([command, "--help"]) == 0, command
+    known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out))
+    assert options <= known, f"ddbtrail {command} has no {options - known}"
 
 
 # --- The mapping ---
