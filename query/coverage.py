@@ -37,6 +37,18 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncovered:
+    """A stretch that the trail cannot answer for, from `since_ms` until before `until_ms` (epoch ms), and why.
+
+    `cause` is `before-coverage`, `between-streams` or `between-tables`.
+    """
+
+    since_ms: int
+    until_ms: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableEnd:
     """A table was deleted and made again: at this instant (epoch ms), which `stream_label` began."""
 
@@ -70,6 +82,29 @@ class Coverage:
             for earlier, later in pairs
             if earlier.until_ms is not None and earlier.until_ms < later.since_ms
         )
+
+    def uncovered(self, since_ms: int, until_ms: int) -> tuple[Uncovered, ...]:
+        """The parts of a half-open range (epoch ms) that `covering` has no label for, in order."""
+        turns = {turn for since, until in self.covered for turn in (since, until) if turn is not None}
+        points = sorted({since_ms, until_ms, *(turn for turn in turns if since_ms < turn < until_ms)})
+        parts: list[Uncovered] = []
+        for start_ms, end_ms in pairwise(points):
+            if self.covering(start_ms) is not None:
+                continue
+            cause = self._cause(start_ms)
+            if parts and (parts[-1].until_ms, parts[-1].cause) == (start_ms, cause):
+                start_ms = parts.pop().since_ms  # noqa: PLW2901  one stretch that something else turned in
+            parts.append(Uncovered(start_ms, end_ms, cause))
+        return tuple(parts)
+
+    def _cause(self, at_ms: int) -> str:
+        """Why no label covers an instant."""
+        if self.is_before(at_ms):
+            return "before-coverage"
+        begun = max(stretch.stream_label for stretch in self.stretches if stretch.since_ms <= at_ms)
+        following = min(stretch.stream_label for stretch in self.stretches if stretch.stream_label > begun)
+        is_of_another_table = any(begun < end.stream_label <= following for end in self.ends)
+        return "between-tables" if is_of_another_table else "between-streams"
 
     def covering(self, at_ms: int) -> str | None:
         """The stream label that covers an instant; None before coverage and in a gap."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from archiver.format.layout import Trail
+from archiver.format.layout import ROOT, Trail
 from query.answer import Change, State
 from query.catalog import Evidence
 from query.coverage import Coverage, coverage_of
 from query.engine import Engine, Question
 from query.errors import UsageError
+from query.held_back import HeldBack, read_held_back
 from query.history import change_of
 from query.image_chain import MOST_BREAKS, ImageChain, image_chain
 from query.instant import Instant, format_ms
@@ -19,6 +20,7 @@ from query.key_schema import KeyAttribute, KeySchema
 from query.plan import ReadPlan, StatePlan, changes_between, plan_changes, plan_state
 from query.rev import Rev
 from query.rows import Reader, label_spans
+from query.source import Source
 from query.state import Conflict, Moment, States, find_conflicts, reconstruct
 from query.when import parse_when_or_rev
 from query.where import states_table, where_changes, where_states
@@ -151,6 +153,17 @@ class Table:
             return image_chain(
                 question, self.reader, self.evidence, coverage, since_ms=since_ms, until_ms=until_ms, most=most
             )
+
+    def held_back(self, source: Source) -> HeldBack:
+        """What an S3 on-failure destination, or a copy of it, holds of this table, and how much is not archived."""
+        with self.engine.ask() as question:
+            self.reader.read_segments(question, self.evidence.segments)
+            return read_held_back(source, self.trail, question)
+
+    def quarantined(self) -> int:
+        """How many records were set aside because they were not understood, also those that do not say their table."""
+        listed = (self.reader.source.objects(f"{folder}quarantine/") for folder in (self.trail.prefix, f"{ROOT}/"))
+        return sum(len(objects) for objects in listed)
 
     def _coverage(self, question: Question) -> Coverage:
         descriptions = [baseline.description for baseline in self.evidence.baselines]

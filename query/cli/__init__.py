@@ -16,10 +16,11 @@ from query.cli.exits import ended
 
 _ONE_ITEM: Final = Group("One item", sort_key=1)
 _A_TABLE: Final = Group("A table", sort_key=2)
-_OPERATE: Final = Group("Operate", sort_key=3)
-_CONFIGURE: Final = Group("Configure", sort_key=4)
-_ABOUT: Final = Group("About", sort_key=5)
-_OPTIONS: Final = Group("Options", sort_key=6)
+_PROVE: Final = Group("Prove", sort_key=3)
+_OPERATE: Final = Group("Operate", sort_key=5)
+_CONFIGURE: Final = Group("Configure", sort_key=6)
+_ABOUT: Final = Group("About", sort_key=7)
+_OPTIONS: Final = Group("Options", sort_key=8)
 
 # (command, where it is, group, help): the help stands here so that listing the commands imports none of them.
 COMMANDS: Final = (
@@ -28,6 +29,7 @@ COMMANDS: Final = (
     ("diff", "query.cli.item:diff", _ONE_ITEM, "Show what differs between two versions of an item."),
     ("log", "query.cli.table:log", _A_TABLE, "Show the changes of a whole table, newest first."),
     ("as-of", "query.cli.table:as_of", _A_TABLE, "Show a whole table as it was at an instant."),
+    ("coverage", "query.cli.coverage:coverage", _PROVE, "Show what a trail covers, and where something is missing."),
     ("archive", "query.cli.archive:archive", _OPERATE, "Archive recorded Lambda events of DynamoDB streams."),
     ("follow", "query.cli.follow:follow", _OPERATE, "Read a DynamoDB stream and archive it."),
     (

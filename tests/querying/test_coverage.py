@@ -1,0 +1,313 @@
+"""`ddbtrail coverage`: what is covered, what each detector found and cannot see, and the exit code that scripts use."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import query
+from archiver.format.layout import Trail
+from archiver.store import FolderStore
+from archiver.streams import Streams
+from archiver.writer import Writer
+from query.cli import run
+from query.completeness import BLIND_TO
+from query.coverage import Coverage, Stretch, TableEnd
+from tests.archiving.failures import on_failure
+from tests.querying.test_image_chain import LABEL, LATER_LABEL, ONE, T0, THREE, TWO, change
+
+ARN = f"arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/{LABEL}"
+INTACT = [change(1, "INSERT", None, ONE), change(2, "MODIFY", ONE, TWO)]
+BROKEN = [change(1, "INSERT", None, ONE), change(4, "MODIFY", THREE, TWO)]
+ELSEWHERE = {"second-reader", "reconciliation", "canary"}
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """A function that archives records into a folder and gives its path."""
+    for name in ("DDBTRAIL_ARCHIVE", "DDBTRAIL_ON_FAILURE", "DDBTRAIL_OUTPUT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "archive"
+
+    def made(*records):
+        Writer(FolderStore(folder), Streams()).archive(list(records), now_ms=T0 * 1000)
+        return str(folder)
+
+    return made
+
+
+def report(capsys, *tokens):
+    """Exit code and document of `coverage -o json`."""
+    code = run(["coverage", "orders", "-o", "json", *tokens])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def results(document):
+    return {detector["check"]: detector["result"] for detector in document["detectors"]}
+
+
+# --- what is covered ---
+
+
+def stretches_of(starts, lengths):
+    made = [
+        Stretch(f"{number}", start, start + length)
+        for number, (start, length) in enumerate(zip(sorted(starts), lengths, strict=True))
+    ]
+    return [*made[:-1], Stretch(made[-1].stream_label, made[-1].since_ms, None)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)), min_size=1, max_size=5),
+    st.integers(0, 40),
+    st.integers(1, 60),
+)
+def test_what_is_uncovered_is_what_no_label_covers(told, since_ms, length):
+    """Instant by instant, also where the stretches of two streams overlap: one rule, asked in two ways."""
+    coverage = Coverage(tuple(stretches_of([start for start, _ in told], [length for _, length in told])))
+    until_ms = since_ms + length
+    parts = coverage.uncovered(since_ms, until_ms)
+    told_of = {at for part in parts for at in range(part.since_ms, part.until_ms)}
+    assert told_of == {at for at in range(since_ms, until_ms) if coverage.covering(at) is None}
+    assert all(one.until_ms < other.since_ms or one.cause != other.cause for one, other in pairwise(parts))
+    assert all((part.cause == "before-coverage") == coverage.is_before(part.since_ms) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("ends", "cause"),
+    [((), "between-streams"), ((TableEnd(50, "b"),), "between-tables"), ((TableEnd(1, "a"),), "between-streams")],
+)
+def test_a_gap_says_whether_another_table_begins_after_it(ends, cause):
+    """A stream that was off and a table that was made anew are explained to an auditor in different words."""
+    coverage = Coverage((Stretch("a", 0, 10), Stretch("b", 50, None)), ends)
+    (gap,) = coverage.uncovered(0, 100)
+    assert (gap.since_ms, gap.until_ms, gap.cause) == (10, 50, cause)
+
+
+# --- the report ---
+
+
+def test_a_whole_trail_exits_0_and_names_what_was_not_checked(archive, capsys):
+    """And does not call itself complete: three detectors are named that nobody asked."""
+    code, document = report(capsys, "-a", archive(*INTACT))
+    assert code == 0
+    expected = dict.fromkeys(("coverage", "image-chain", "quarantine", "conflicts"), "passed")
+    assert results(document) == expected | dict.fromkeys(("held-back", *ELSEWHERE), "not-checked")
+    assert (document["links"], document["links_compared"], document["missing"]) == (1, 1, [])
+    told = {detector["check"]: detector["cannot_see"] for detector in document["detectors"]}
+    assert all(told[check] for check in results(document).keys() - ELSEWHERE)
+    assert "complete" not in json.dumps(document)
+
+
+def test_every_detector_says_what_it_cannot_see():
+    """Who reads "passed" must know of what."""
+    assert set(BLIND_TO) == {"coverage", "image-chain", "held-back", "quarantine", "conflicts"}
+
+
+def test_a_break_exits_3_and_names_item_and_changes(archive, capsys):
+    """Which item, between which changes: what somebody has to look for."""
+    code, document = report(capsys, "-a", archive(*BROKEN))
+    assert code == 3
+    assert results(document)["image-chain"] == "failed"
+    (missing,) = document["missing"]
+    assert missing["item_key"] == {"id": "a"}
+    assert (missing["since_change_id"], missing["until_change_id"]) == (f"{1:032x}", f"{4:032x}")
+    assert (missing["missing"], missing["op"], missing["changed_attributes"]) == ("image-break", "MODIFY", ["n"])
+
+
+@pytest.mark.parametrize(
+    ("during", "code"),
+    [
+        (("--since", f"@{T0 + 5}"), 0),
+        (("--since", f"@{T0 + 4}"), 3),
+        (("--until", f"@{T0 + 2}"), 3),
+        (("--during", "2026-09-15"), 3),
+    ],
+)
+def test_a_range_leaves_out_breaks_outside_it(archive, capsys, during, code):
+    """A known old gap must not fail every report for ever."""
+    assert report(capsys, "-a", archive(*BROKEN), *during)[0] == code
+
+
+def test_a_range_before_the_trail_is_not_whole(archive, capsys):
+    """No finding in no time at all is not good news."""
+    assert run(["coverage", "orders", "-a", archive(*INTACT), "--until", f"@{T0 + 1}"]) == 3
+    assert "covers nothing before 2026-09-15T00:00:01Z" in capsys.readouterr().err
+
+
+def test_a_gap_between_streams_exits_3_with_its_stretch(archive, capsys):
+    """Its changes are lost, though no item may tell."""
+    later = change(1, "MODIFY", TWO, ONE, label=LATER_LABEL, at_s=T0 + 7200)
+    code, document = report(capsys, "-a", archive(*INTACT, later))
+    assert code == 3
+    assert results(document) | {"coverage": "failed", "image-chain": "passed"} == results(document)
+    (gap,) = document["missing"]
+    assert (gap["missing"], gap["since"], gap["until"]) == ("uncovered", "2026-09-15T00:00:02Z", "2026-09-15T02:00:00Z")
+
+
+def test_a_record_in_quarantine_exits_3(archive, capsys):
+    """It was received, and no answer uses it; also one that does not say its table."""
+    folder = archive(*INTACT, {"not": "a record"})
+    code, document = report(capsys, "-a", folder)
+    assert (code, results(document)["quarantine"]) == (3, "failed")
+
+
+def test_a_conflict_exits_3(archive, capsys):
+    """Evidence that contradicts itself is not whole evidence."""
+    folder = archive(change(1, "INSERT", None, ONE))
+    archive(change(1, "INSERT", None, TWO))
+    code, document = report(capsys, "-a", folder)
+    assert (code, results(document)["conflicts"]) == (3, "failed")
+
+
+def test_without_images_the_chain_warns_that_it_saw_nothing(archive, capsys):
+    """A chain that compared nothing has not passed."""
+    keys_only = [change(n, "MODIFY", view="KEYS_ONLY") for n in (1, 2)]
+    code, document = report(capsys, "-a", archive(*keys_only))
+    assert (code, results(document)["image-chain"]) == (0, "warning")
+
+
+# --- what is held back ---
+
+
+@pytest.fixture
+def destination(tmp_path):
+    """A function that puts on-failure records into a folder, named as Lambda names them, and gives its path."""
+    folder = tmp_path / "on-failure" / "aws" / "lambda" / "mapping" / "shardId-1" / "2026" / "09" / "15"
+    folder.mkdir(parents=True)
+
+    def made(*documents):
+        for number, document in enumerate(documents):
+            (folder / f"2026-09-15T00.00.00-{number}").write_text(
+                document if isinstance(document, str) else json.dumps(document)
+            )
+        return str(tmp_path / "on-failure")
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("documents", "result", "told"),
+    [
+        ([], "passed", "nothing of this table"),
+        ([on_failure(INTACT, ARN)], "passed", "all of 1 object"),
+        ([on_failure(INTACT, ARN), on_failure(INTACT[:1], ARN)], "passed", "all of 2 objects"),
+        ([on_failure([*INTACT, change(3, "REMOVE", TWO)], ARN)], "failed", "1 change not archived, of 1 object"),
+        ([on_failure([change(2, "MODIFY", ONE, TWO, key="b")], ARN)], "failed", "1 change not archived"),
+        ([on_failure(INTACT, ARN, has_payload=False)], "failed", "1 object that cannot be told of"),
+        (
+            [on_failure([*INTACT, {**INTACT[0], "dynamodb": {**INTACT[0]["dynamodb"], "Keys": {}}}], ARN)],
+            "failed",
+            "1 object that cannot",
+        ),
+        (["not json"], "failed", "1 object that cannot be told of"),
+        (["[" * 100_000], "failed", "1 object that cannot be told of"),
+        (["{}"], "failed", "1 object that cannot be told of"),
+        ([on_failure(INTACT, ARN.replace("orders", "others"))], "passed", "nothing of this table"),
+    ],
+)
+def test_what_is_held_back_is_compared_with_what_is_archived(archive, destination, capsys, documents, result, told):
+    """An object that stays in the bucket after its replay is no alarm; one that nobody understands is."""
+    code, document = report(capsys, "-a", archive(*INTACT), "--on-failure", destination(*documents))
+    (found,) = (detector for detector in document["detectors"] if detector["check"] == "held-back")
+    assert found["result"] == result
+    assert told in found["detail"]
+    assert code == (0 if result == "passed" else 3)
+    if result == "failed":
+        assert found["fix"] == "ddbtrail replay orders"
+
+
+def test_the_number_of_a_held_back_change_may_be_spelled_with_zeros(archive, destination, capsys):
+    """Sequence numbers are numbers: a stream that pads them names the same change."""
+    padded = change(1, "INSERT", None, ONE)
+    padded["dynamodb"]["SequenceNumber"] = padded["dynamodb"]["SequenceNumber"].zfill(30)
+    _, document = report(capsys, "-a", archive(*INTACT), "--on-failure", destination(on_failure([padded], ARN)))
+    assert results(document)["held-back"] == "passed"
+
+
+def test_many_held_back_changes_are_compared_a_part_at_a_time(archive, destination, capsys, monkeypatch):
+    """And none is left out where one part ends."""
+    monkeypatch.setattr("query.held_back._IDENTITIES_AT_ONCE", 2)
+    monkeypatch.setattr("query.held_back._OBJECTS_AT_ONCE", 2)
+    records = [change(n, "MODIFY", ONE, TWO) for n in range(10, 17)]
+    documents = [on_failure(records[:3], ARN), on_failure(records[3:4], ARN), on_failure(records[4:], ARN)]
+    _, document = report(capsys, "-a", archive(*INTACT), "--on-failure", destination(*documents))
+    (found,) = (detector for detector in document["detectors"] if detector["check"] == "held-back")
+    assert "7 changes not archived, of 3 objects" in found["detail"]
+
+
+def test_a_destination_that_cannot_be_read_exits_4_but_never_hides_a_break(archive, capsys, tmp_path):
+    """It was asked for, and nobody looked; what is known to be missing says so first."""
+    nowhere = str(tmp_path / "nowhere")
+    code, document = report(capsys, "-a", archive(*INTACT), "--on-failure", nowhere)
+    assert (code, results(document)["held-back"]) == (4, "not-checked")
+    archive(change(9, "REMOVE", THREE))
+    assert report(capsys, "-a", archive(*INTACT), "--on-failure", nowhere)[0] == 3
+
+
+# --- how it is shown ---
+
+
+def test_people_see_marks_items_and_short_ids(archive, capsys):
+    """The ids are those that every other command takes."""
+    folder = archive(
+        *BROKEN,
+        change(8, "INSERT", None, ONE, key="b"),
+        change(11, "MODIFY", TWO, ONE, key="b"),
+    )
+    assert run(["coverage", "orders", "-o", "table", "-a", folder]) == 3
+    out = capsys.readouterr().out
+    assert "✗ image-chain: 2 breaks in 2 items" in out
+    assert "✓ coverage" in out
+    lines = [line for line in out.splitlines() if line.startswith("missing")]
+    shown = [[word for word in line.split() if word.startswith("@")] for line in lines]
+    assert len(shown) == 2
+    for pair, numbers in zip(shown, [(1, 4), (8, 11)], strict=True):
+        for short, number in zip(pair, numbers, strict=True):
+            assert f"{number:032x}".startswith(short.removeprefix("@id:").removeprefix("@"))
+    assert "image-chain cannot see" in out
+
+
+def test_rows_go_to_a_pipe_and_the_detectors_to_stderr(archive, capsys):
+    """One row for each place, the same names in every format."""
+    assert run(["coverage", "orders", "-o", "csv", "-a", archive(*BROKEN)]) == 3
+    told = capsys.readouterr()
+    header, row = told.out.splitlines()
+    assert header.startswith("missing,cause,since,until,item_key,op,")
+    assert row.startswith("image-break,within-stream,2026-09-15T00:00:01Z,2026-09-15T00:00:04Z,")
+    assert "held-back: not-checked" in told.err
+
+
+def test_keys_are_masked_as_in_every_answer(archive, capsys, tmp_path):
+    """A report goes to people who may not see what the table holds."""
+    folder = archive(*BROKEN)
+    config = (
+        f'default_archive = "here"\n[archives.here]\nurl = "{folder}"\n[archives.here.tables.orders]\nredact = ["id"]\n'
+    )
+    (tmp_path / "ddbtrail.toml").write_text(config)
+    for output in ("json", "jsonl", "csv", "table"):
+        run(["coverage", "orders", "-o", output])
+        out = capsys.readouterr().out
+        assert "[redacted]" in out, output
+        assert '"a"' not in out, output
+
+
+def test_an_empty_trail_covers_nothing(archive, capsys, tmp_path):
+    """A table whose first record was not understood has a trail with nothing in it."""
+    spoiled = change(1, "INSERT", None, ONE)
+    spoiled["eventName"] = "UPSERT"
+    folder = archive(spoiled)
+    assert (tmp_path / "archive" / Trail("111122223333", "eu-west-1", "orders").prefix / "quarantine").is_dir()
+    code, document = report(capsys, "-a", folder)
+    assert (code, document["requested"], document["covered"]) == (3, None, [])
+    assert results(document)["coverage"] == "failed"
+
+
+def test_python_gives_the_same(archive):
+    """The image chain is not only a command."""
+    chain = query.open(archive(*BROKEN)).table("orders").image_chain()
+    assert [(found.item_key, found.missing) for found in chain.breaks] == [('{"id":{"S":"a"}}', "MODIFY")]
