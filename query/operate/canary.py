@@ -82,7 +82,7 @@ class Lookout:
 
     def sees(self, now_ms: int) -> bool:
         """Whether it is there now. Raises UnreadableArchive."""
-        around = segments_between(self.source, self.trail, now_ms - _AROUND_MS, now_ms + _AROUND_MS)
+        around = segments_between(self.source, self.trail, now_ms - _AROUND_MS, now_ms + _AROUND_MS + 1)
         fresh = [segment for segment in around if segment.stored.name not in self._read]
         if not fresh:
             return False
