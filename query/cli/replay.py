@@ -193,6 +193,7 @@ def _each_object(
     """Handles every object in turn; what is wrong with one is told at once, and the next one goes on."""
     with say.counting("objects") as advance:
         for stored in held_back.objects():
+            tally.objects += 1
             became = _handled(held_back, stored, handle)
             tally.add(became)
             for trouble in became.troubles:

@@ -50,7 +50,7 @@ def records_text(records: "Records", archive_url: str) -> list[str]:
 
 @dataclass
 class Tally:
-    """What became of all objects so far."""
+    """What became of all objects so far. `objects` counts the one that is being handled too."""
 
     url: str
     objects: int = 0
@@ -62,7 +62,6 @@ class Tally:
     _hints: set[str] = field(default_factory=set)
 
     def add(self, became: "Replayed") -> None:
-        self.objects += 1
         self.replayed += became.batches > 0 and not became.troubles
         self.settled += became.is_settled
         self.of_others += bool(became.others) and not became.batches and not became.troubles

@@ -337,6 +337,7 @@ def test_a_failing_archive_stops_and_says_what_stands(place):
     answer = place.replay("--all")
     assert answer.code == 4
     assert "could not write" in answer.err
+    assert "2 objects below" in answer.err
     assert "1 record: 1 archived now" in answer.err
     assert answer.out == [f"rm -- {place.held_back / FOLDER / 'a'}"]
     assert place.objects() - {blocked.relative_to(place.archive).as_posix()} == archived(records(1, arn=CUSTOMERS))
