@@ -22,6 +22,7 @@ from tests.system.process import LOOPBACK, answers, free_port, running_program, 
 from tests.system.test_follow_ministack import LiveTable
 
 FOLDER = "aws/lambda/6a1f/shardId-1/2026/11/23"
+MANY = 3_000
 BATCH = 7
 
 
@@ -216,26 +217,41 @@ def test_a_range_that_the_stream_has_forgotten_is_named_and_the_others_go_on(ask
 # --- buckets of every kind ---
 
 
-@pytest.mark.parametrize("many", [1_001, pytest.param(3_000, marks=pytest.mark.long)])
-def test_a_bucket_is_replayed_to_its_last_object(ask, client, bucket, many):
-    """S3 lists a thousand at a time."""
+def fill(client, bucket: str, many: int) -> list[str]:
+    """Puts so many objects, a record each, into a bucket; their URLs in order of name."""
     s3 = client("s3")
-    s3.create_bucket(Bucket=f"{bucket}-archive")
 
-    def put(number: int) -> None:
-        body = json.dumps(on_failure([record(number)], arn_of("orders")))
-        s3.put_object(Bucket=bucket, Key=f"{FOLDER}/{number:04}", Body=body)
+    def put(number: int) -> str:
+        key = f"{FOLDER}/{number:04}"
+        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(on_failure([record(number)], arn_of("orders"))))
+        return f"s3://{bucket}/{key}"
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, range(1, many + 1)))
+        return list(pool.map(put, range(1, many + 1)))
+
+
+def test_a_bucket_is_read_to_its_last_object(ask, client, bucket):
+    """S3 lists a thousand at a time, so one more is on a page of its own."""
+    urls = fill(client, bucket, 1_001)
+    answer = ask("replay", "orders", "-a", "archive", "--on-failure", f"s3://{bucket}", "--dry-run")
+    assert answer.code == 0, answer.err
+    assert "1 001 objects below" in answer.err
+    assert [line.partition(" line 1: orders, ")[0] for line in answer.out] == urls
+
+
+@pytest.mark.long
+def test_a_bucket_of_3000_objects_is_replayed_to_its_last_one(ask, client, bucket):
+    """An outage of a day leaves thousands; each becomes its segment, and each may go."""
+    urls = fill(client, bucket, MANY)
+    client("s3").create_bucket(Bucket=f"{bucket}-archive")
     archive = f"s3://{bucket}-archive"
     answer = ask("replay", "orders", "-a", archive, "--on-failure", f"s3://{bucket}", "--no-describe-table")
     assert answer.code == 0, answer.err
-    assert f"{many} archived now, 0 there already" in answer.err
-    assert answer.out == [f"aws s3 rm s3://{bucket}/{FOLDER}/{number:04}" for number in range(1, many + 1)]
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=f"{bucket}-archive", Prefix="v1/")
+    assert f"{MANY} archived now, 0 there already" in answer.err
+    assert answer.out == [f"aws s3 rm {url}" for url in urls]
+    pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=f"{bucket}-archive", Prefix="v1/")
     names = [entry["Key"] for page in pages for entry in page["Contents"]]
-    assert sum("table_name=orders/segments/" in name for name in names) == many
+    assert sum("table_name=orders/segments/" in name for name in names) == MANY
 
 
 def test_an_object_of_6_mb_is_replayed(ask, client, bucket):
