@@ -57,6 +57,11 @@ class Archive:
         self._now_ms = now_ms
         self._zone = zone
 
+    @property
+    def source(self) -> Source:
+        """Where the evidence lies, for what needs a listing and no row."""
+        return self._source
+
     def tables(self) -> list[TableSummary]:
         """A summary of every trail, in order of account, region and table name. Reads every segment."""
         return [self._summary(trail) for trail in trails(self._source)]

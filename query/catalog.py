@@ -6,6 +6,7 @@ Invariant: what stands among the segments and is no segment is an error, never s
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -71,6 +72,22 @@ def segments_between(source: Source, trail: Trail, since_ms: int, until_ms: int)
     return tuple(_segment(trail, stored) for stored in listed)
 
 
+def first_hour_ms(source: Source, trail: Trail) -> int | None:
+    """The start of the first hour that has segments (epoch ms), told by folders alone; None without any.
+
+    Raises CorruptSegment for a folder that is none of an hour.
+    """
+    segments = f"{trail.prefix}segments/"
+    for day in source.folders(segments):
+        for hour in source.folders(f"{segments}{day}/"):
+            try:
+                start = datetime.strptime(f"{day}/{hour}", "dt=%Y-%m-%d/hour=%H").replace(tzinfo=UTC)
+            except ValueError as error:
+                raise _foreign(f"{segments}{day}/{hour}/") from error
+            return round(start.timestamp() * 1000)
+    return None
+
+
 def trails(source: Source) -> list[Trail]:
     """The trails of an archive, in order; none if it is empty. Raises UnreadableArchive for another format version."""
     versions = [name for name in source.folders("") if name[:1] == "v" and name[1:].isdigit()]
@@ -123,11 +140,15 @@ def _segment(trail: Trail, stored: StoredObject) -> SegmentFile:
     try:
         return SegmentFile(SegmentName.parse(stored.name.removeprefix(trail.prefix)), stored)
     except ValueError as error:
-        raise CorruptSegment(
-            f"{stored.name} is not a segment",
-            why="something foreign stands among the segments",
-            hint="find out who wrote it and move it out of the archive; no answer is given while it stands there",
-        ) from error
+        raise _foreign(stored.name) from error
+
+
+def _foreign(name: str) -> CorruptSegment:
+    return CorruptSegment(
+        f"{name} is not a segment",
+        why="something foreign stands among the segments",
+        hint="find out who wrote it and move it out of the archive; no answer is given while it stands there",
+    )
 
 
 def _streams(source: Source, trail: Trail) -> dict[str, StreamDescription]:

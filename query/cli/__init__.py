@@ -17,6 +17,7 @@ from query.cli.exits import ended
 _ONE_ITEM: Final = Group("One item", sort_key=1)
 _A_TABLE: Final = Group("A table", sort_key=2)
 _PROVE: Final = Group("Prove", sort_key=3)
+_ELSEWHERE: Final = Group("Use elsewhere", sort_key=4)
 _OPERATE: Final = Group("Operate", sort_key=5)
 _CONFIGURE: Final = Group("Configure", sort_key=6)
 _ABOUT: Final = Group("About", sort_key=7)
@@ -30,6 +31,7 @@ COMMANDS: Final = (
     ("log", "query.cli.table:log", _A_TABLE, "Show the changes of a whole table, newest first."),
     ("as-of", "query.cli.table:as_of", _A_TABLE, "Show a whole table as it was at an instant."),
     ("coverage", "query.cli.coverage:coverage", _PROVE, "Show what a trail covers, and where something is missing."),
+    ("athena", "query.cli.athena:athena", _ELSEWHERE, "Write the statements with which Athena reads a trail."),
     ("archive", "query.cli.archive:archive", _OPERATE, "Archive recorded Lambda events of DynamoDB streams."),
     ("follow", "query.cli.follow:follow", _OPERATE, "Read a DynamoDB stream and archive it."),
     (

@@ -137,26 +137,28 @@ def _refuse_both(writes: str | None, writes_per_second: float | None) -> None:
 
 def _seen(run: "Invocation", table: str, days: int, item_bytes: int, shards: int, figures: "Figures") -> "Traffic":
     """The traffic of the last days, from the names and sizes of segments. Raises UsageError for an empty trail."""
-    from archiver.format.layout import HOUR_MS
+    from archiver.format.layout import HOUR_MS, hour_of
+    from query.catalog import find_trail, first_hour_ms, segments_between, trails
     from query.errors import UsageError
     from query.operate.cost_traffic import Seen, traffic_seen
     from query.render.text import counted, size_text
+    from query.table_ref import parse_table_ref
 
-    found = run.archive.table(table)
-    segments = found.evidence.segments
-    since_ms = run.now_ms - days * 24 * HOUR_MS
-    chosen = [segment for segment in segments if since_ms <= segment.place.hour_ms <= run.now_ms]
+    source = run.archive.source
+    trail = find_trail(trails(source), parse_table_ref(table))
+    since_ms = hour_of(run.now_ms - days * 24 * HOUR_MS)
+    chosen = segments_between(source, trail, since_ms, run.now_ms)
     if not chosen:
         raise UsageError(
-            f"the archive holds no segment of {found.name} of the last {counted(days, 'day')}",
-            why="there is no traffic to tell the cost of" if not segments else "it holds older ones",
+            f"the archive holds no segment of {trail.table_name} of the last {counted(days, 'day')}",
             hint="type a larger --days, or give the traffic with --writes",
         )
-    since_ms = max(since_ms, segments[0].place.hour_ms)
+    # A trail that began later is told from its beginning on.
+    since_ms = max(since_ms, first_hour_ms(source, trail) or since_ms)
     seen = Seen.of((segment.stored.size_bytes for segment in chosen), (run.now_ms - since_ms) / (24 * HOUR_MS))
     traffic = traffic_seen(seen, item_bytes=item_bytes, shards=shards, figures=figures)
     run.note(
-        f"{found.name}: {counted(seen.segments, 'segment')}, {size_text(seen.bytes)} in {seen.days:.1f} days; "
+        f"{trail.table_name}: {counted(seen.segments, 'segment')}, {size_text(seen.bytes)} in {seen.days:.1f} days; "
         f"{seen.segments / seen.days / 24:.1f} an hour, {size_text(seen.bytes // seen.segments)} each"
     )
     run.note(
