@@ -39,6 +39,7 @@ from query.operate.cost_files import (
 )
 from query.operate.cost_traffic import MONTH_S, Seen, Workload, most_records, traffic_of, traffic_seen
 from query.render.text import amount
+from tests.archiving.strategies import PROPERTY
 from tests.delivery import delivered
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,7 @@ NO_ASSUMPTIONS = Assumptions(
 AT_A_DOLLAR = Prices("nowhere", "2026-11", PriceList(**ONE_DOLLAR), NO_ASSUMPTIONS)
 GB = 2**30
 DEPLOYED = Setup()
+LISTED = load_prices()
 
 
 def priced(**prices):
@@ -309,21 +311,23 @@ WORKLOADS = st.builds(
 
 
 def usd_of(workload, setup=DEPLOYED, prices=None):
-    return bill_of(traffic_of(workload, FIGURES), setup, FIGURES, prices or load_prices()).usd()
+    return bill_of(traffic_of(workload, FIGURES), setup, FIGURES, prices or LISTED).usd()
 
 
+@PROPERTY
 @given(WORKLOADS, st.floats(1, 100))
 def test_more_writes_never_cost_less(workload, factor):
     """Archiving and watching grow with the writes. Storage too, but where larger segments reach the cheaper tiers."""
     more = replace(workload, writes_per_second=workload.writes_per_second * factor)
     for group in (ARCHIVING, WATCHING):
         less_usd, more_usd = (
-            bill_of(traffic_of(one, FIGURES), Setup(), FIGURES, load_prices()).usd(group) for one in (workload, more)
+            bill_of(traffic_of(one, FIGURES), DEPLOYED, FIGURES, LISTED).usd(group) for one in (workload, more)
         )
         assert less_usd <= more_usd * (1 + 1e-9)
     assert traffic_of(workload, FIGURES).stored_bytes <= traffic_of(more, FIGURES).stored_bytes * (1 + 1e-9)
 
 
+@PROPERTY
 @given(WORKLOADS, st.integers(1, 300))
 def test_a_longer_window_never_makes_more_batches(workload, window_s):
     """Cost falls with the window: it is the lever of the stack."""
@@ -333,6 +337,7 @@ def test_a_longer_window_never_makes_more_batches(workload, window_s):
     assert few.cpu_s <= many.cpu_s * (1 + 1e-9)
 
 
+@PROPERTY
 @given(WORKLOADS, st.integers(1, 10))
 def test_more_shards_never_make_fewer_batches(workload, factor):
     """The same writes spread over more shards fill batches less."""
@@ -340,6 +345,7 @@ def test_more_shards_never_make_fewer_batches(workload, factor):
     assert traffic_of(workload, FIGURES).batches <= spread.batches * (1 + 1e-9)
 
 
+@PROPERTY
 @given(WORKLOADS)
 def test_every_write_is_in_a_batch_and_no_batch_exceeds_its_limits(workload):
     """Batches times records are the writes; a batch has one record at least, and never more than the three limits."""
@@ -353,14 +359,14 @@ def test_every_write_is_in_a_batch_and_no_batch_exceeds_its_limits(workload):
     assert traffic.batches - 1e-6 <= traffic.puts <= 2 * traffic.batches + 730 * workload.shards
 
 
+@PROPERTY
 @given(WORKLOADS, st.integers(1, 60), st.sampled_from(sorted(PriceList.__dataclass_fields__)))
 def test_no_price_makes_the_bill_smaller_when_it_rises(workload, months, name):
     """Every price of the list is used with its sign."""
-    shipped = load_prices()
-    price = getattr(shipped.list, name)
-    dearer = replace(shipped, list=replace(shipped.list, **{name: replace(price, usd=price.usd * 2)}))
+    price = getattr(LISTED.list, name)
+    dearer = replace(LISTED, list=replace(LISTED.list, **{name: replace(price, usd=price.usd * 2)}))
     setup = Setup(months=months)
-    assert usd_of(workload, setup, shipped) <= usd_of(workload, setup, dearer)
+    assert usd_of(workload, setup) <= usd_of(workload, setup, dearer)
 
 
 def test_every_price_and_assumption_matters():
@@ -401,6 +407,7 @@ def test_a_listing_tells_large_segments_from_small_ones():
     assert traffic.tiered_bytes == pytest.approx(631_072)
 
 
+@PROPERTY
 @given(WORKLOADS)
 def test_a_listing_of_a_workload_tells_the_workload(workload):
     """What the model says a table writes, listed, gives the same traffic back, but for segments cut at the hour."""

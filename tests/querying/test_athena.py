@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 import tempfile
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +29,7 @@ from hypothesis import strategies as st
 import query
 from archiver.format.columns import SEGMENT_COLUMNS
 from archiver.format.layout import HOUR_MS, Trail, hour_folder
-from archiver.store import FolderStore
+from archiver.store import FolderStore, S3Store
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.athena import PARTITIONS, TYPES, Place, athena_name, segments_location, statements
@@ -37,18 +38,20 @@ from query.cli import run
 from query.errors import CorruptSegment, UsageError
 from query.source import Access, open_source
 from query.state import Moment
+from tests.archiving.strategies import PROPERTY
 from tests.delivery import delivered
 from tests.oracle import image_of, key_of
 from tests.querying.test_simulated import ask, instants
 from tests.simulator.memory_store import MemoryStore
 from tests.simulator.real import LONG_AFTER_MS, RealHandler, finish, good_records, is_segment, open_table
 from tests.simulator.run import simulate
+from tests.system import parts
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 TRAIL = Trail("111122223333", "eu-west-1", "prod-orders.v2")
 ARCHIVE = "s3://acme-audit/ddbtrail"
 PLACE = Place("orders")
-SEEDS, CHUNKS, WRITES = 24, 4, 24
+SEEDS, CHUNKS, WRITES = 16, 4, 24
 
 # The types of Athena, by what Arrow calls them: told here once more, from Athena's documentation (*Data types*).
 ATHENA_READS = {pa.string(): "string", pa.timestamp("ms", tz="UTC"): "timestamp"}
@@ -83,6 +86,7 @@ def test_every_kind_of_column_has_a_type():
     assert set(TYPES) == {column.kind for column in SEGMENT_COLUMNS}
 
 
+@PROPERTY
 @given(st.integers(0, 4_102_444_800_000 // HOUR_MS))
 def test_athena_composes_the_folders_that_the_archiver_does(hour):
     """The location template, filled in as Athena does, is the folder of the hour; one byte off and nothing is found."""
@@ -115,6 +119,7 @@ def test_no_partition_has_to_be_added_by_hand():
 DYNAMODB_NAMES = st.text("ABCXYZabcxyz0189_.-", min_size=3, max_size=247)
 
 
+@PROPERTY
 @given(DYNAMODB_NAMES)
 def test_every_table_of_dynamodb_has_a_name_for_athena(table_name):
     """What Athena does not take is replaced; a name that it takes stays."""
@@ -464,6 +469,72 @@ def test_the_golden_archive_is_read_as_the_reader_reads_it(table_name):
     existing = {row["item_key"] for row in athena.current() if row["outcome"] == "existed"}
     with contextlib.closing(table.as_of("now")) as state:
         assert existing == {one.item_key for one in state.states() if one.basis.value == "change"}
+
+
+@pytest.fixture
+def athena_emulated():
+    """An endpoint that takes Athena's and Glue's requests: MiniStack, which gives the SQL to DuckDB."""
+    with contextlib.ExitStack() as running:
+        try:
+            yield parts.AwsEndpoint(running.enter_context(parts.ministack()))
+        except parts.PartAbsent as absent:
+            pytest.skip(str(absent))
+
+
+@pytest.mark.ministack
+def test_an_emulator_of_athena_makes_the_table_and_answers_from_it(athena_emulated):
+    """The statement for the table goes in as it is, Glue shows the table, and the views' questions find the segments.
+
+    The emulator keeps no views, so they stand in front of the question. It has no types but DuckDB's: times are left out.
+    """
+    with contextlib.ExitStack() as closing:
+        s3, glue, athena = (
+            closing.enter_context(contextlib.closing(athena_emulated.client(name))) for name in ("s3", "glue", "athena")
+        )
+        for bucket in ("acme-audit", "results"):
+            s3.create_bucket(Bucket=bucket)
+        writer = Writer(S3Store(s3, "acme-audit", "ddbtrail"), Streams())
+        first = change(1, "INSERT", "a", None, ONE)
+        for batch in (
+            [first, change(2, "INSERT", "b", None, ONE)],
+            [first, change(3, "MODIFY", "b", ONE, TWO, at_s=DAY_S + 60)],
+            [change(4, "REMOVE", "a", ONE, None, at_s=DAY_S + 7200)],
+        ):
+            writer.archive(batch, now_ms=(DAY_S + 3600) * 1000)
+        glue.create_database(DatabaseInput={"Name": "audit"})
+
+        def asked(sql):
+            started = athena.start_query_execution(
+                QueryString=sql,
+                QueryExecutionContext={"Database": "audit"},
+                ResultConfiguration={"OutputLocation": "s3://results/"},
+            )["QueryExecutionId"]
+            for _ in range(300):
+                status = athena.get_query_execution(QueryExecutionId=started)["QueryExecution"]["Status"]
+                if status["State"] in {"SUCCEEDED", "FAILED"}:
+                    break
+                time.sleep(0.1)
+            assert status["State"] == "SUCCEEDED", status
+            rows = athena.get_query_results(QueryExecutionId=started)["ResultSet"]["Rows"]
+            return [[cell.get("VarCharValue") for cell in row["Data"]] for row in rows[1:]]
+
+        found = made()
+        assert asked(found["orders"].sql) == []
+        table = glue.get_table(DatabaseName="audit", Name="orders")["Table"]
+        assert [(key["Name"], key["Type"]) for key in table["PartitionKeys"]] == list(PARTITIONS)
+        assert [column["Name"] for column in table["StorageDescriptor"]["Columns"]] == [c.name for c in SEGMENT_COLUMNS]
+        assert table["Parameters"]["storage.location.template"].startswith(f"{ARCHIVE}/{TRAIL.prefix}segments/dt=")
+        assert asked("SELECT dt, hour, count(*) FROM orders GROUP BY dt, hour ORDER BY hour") == [
+            ["2026-09-15", "0", "4"],
+            ["2026-09-15", "2", "1"],
+        ]
+        changes, current = (found[name].sql.split(" AS\n", 1)[1] for name in ("orders_changes", "orders_current"))
+        views = f"WITH orders_changes AS ({changes}), orders_current AS ({current})"
+        counted = asked(f"{views} SELECT change_id, copies, tellings FROM orders_changes ORDER BY change_id")
+        assert counted == [[f"{n:032x}", copies, "1"] for n, copies in ((1, "2"), (2, "1"), (3, "1"), (4, "1"))]
+        ((item_key, outcome, image),) = asked(f"{views} SELECT item_key, outcome, image FROM orders_current")
+        assert (json.loads(item_key), outcome) == ({"id": {"S": "b"}}, "existed")
+        assert json.loads(image)["n"] == {"N": "2"}
 
 
 # --- the command ---
