@@ -101,13 +101,17 @@ def image_chain(
     conflicting = {conflict.item_key for conflict in conflicts}
     breaks: list[ImageBreak] = []
     broken, items = 0, set[str]()
-    for found in _breaks(question, reader, baselines) if suspect else ():
-        if found.item_key in conflicting or not _is_inside(found, since_ms, until_ms):
+    for row in _broken_rows(question, reader, baselines) if suspect else ():
+        since, until = (_end(row, side, baselines) for side in ("earlier", "later"))
+        is_outside = (since_ms is not None and until.at_ms < since_ms) or (
+            until_ms is not None and since.at_ms >= until_ms
+        )
+        if row["item_key"] in conflicting or is_outside:
             continue
         broken += 1
-        items.add(found.item_key)
+        items.add(row["item_key"])
         if len(breaks) < most:
-            breaks.append(found)
+            breaks.append(_break(row, since, until))
     return ImageChain(links, comparable, broken, len(items), tuple(breaks), conflicts)
 
 
@@ -142,7 +146,7 @@ def _table_number(baseline: Baseline, coverage: Coverage) -> int:
     return sum(end.at_ms <= from_ms for end in coverage.ends)
 
 
-def _breaks(question: Question, reader: Reader, baselines: Sequence[Baseline]) -> Iterator[ImageBreak]:
+def _broken_rows(question: Question, reader: Reader, baselines: Sequence[Baseline]) -> Iterator[dict[str, Any]]:
     """The suspect links that do not hold as values either, in order of time."""
     question.run("suspect_images_empty")
     for number, baseline in enumerate(baselines):
@@ -151,16 +155,20 @@ def _breaks(question: Question, reader: Reader, baselines: Sequence[Baseline]) -
     for batch in question.batches("suspect_links"):
         for row in batch.to_pylist():
             left, found = row["left_image"], row["found_image"]
-            if left is not None and found is not None and same_attributes(left, found):
-                continue
-            yield ImageBreak(
-                item_key=row["item_key"],
-                missing="INSERT" if left is None else "REMOVE" if found is None else "MODIFY",
-                cause=_cause(row),
-                since=_end(row, "earlier", baselines),
-                until=_end(row, "later", baselines),
-                changed_attributes=() if left is None or found is None else changed_attributes(left, found),
-            )
+            if left is None or found is None or not same_attributes(left, found):
+                yield row
+
+
+def _break(row: dict[str, Any], since: LinkEnd, until: LinkEnd) -> ImageBreak:
+    left, found = row["left_image"], row["found_image"]
+    return ImageBreak(
+        item_key=row["item_key"],
+        missing="INSERT" if left is None else "REMOVE" if found is None else "MODIFY",
+        cause=_cause(row),
+        since=since,
+        until=until,
+        changed_attributes=() if left is None or found is None else changed_attributes(left, found),
+    )
 
 
 def _cause(row: dict[str, Any]) -> Cause:
@@ -180,8 +188,3 @@ def _end(row: dict[str, Any], side: str, baselines: Sequence[Baseline]) -> LinkE
     description = baseline.description
     at_ms = description.from_ms if side == "earlier" else description.to_ms
     return LinkEnd(at_ms, description.stream_label, baseline=baseline.name.description)
-
-
-def _is_inside(found: ImageBreak, since_ms: int | None, until_ms: int | None) -> bool:
-    """Whether a missing change may lie in a half-open range."""
-    return (since_ms is None or found.until.at_ms >= since_ms) and (until_ms is None or found.since.at_ms < until_ms)
