@@ -157,16 +157,13 @@ class HeldBackInS3:
             ) from error
         except (BotoCoreError, ClientError) as error:
             code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-            raise DestinationUnreadable(f"{what} could not be read: {error}", hint=_hint(code, action)) from error
+            raise DestinationUnreadable(f"{what} could not be read: {error}", hint=self._hint(code, action)) from error
 
-
-def _hint(code: str, action: str) -> str:
-    match code:
-        case "NoSuchBucket":
-            return "correct --on-failure or DDBTRAIL_ON_FAILURE, and check --region and --endpoint-url"
-        case "AccessDenied" | "403":
-            return (
-                f"{action} (and kms:Decrypt) on the on-failure bucket is missing: grant it, or choose another --profile"
-            )
-        case _:
-            return "check credentials, --region, --endpoint-url and the network, then start again"
+    def _hint(self, code: str, action: str) -> str:
+        match code:
+            case "NoSuchBucket":
+                return "correct --on-failure or DDBTRAIL_ON_FAILURE, and check --region and --endpoint-url"
+            case "AccessDenied" | "403":
+                return f"{action} (and kms:Decrypt) on {self.url} is missing: grant it, or choose another --profile"
+            case _:
+                return "check credentials, --region, --endpoint-url and the network, then start again"

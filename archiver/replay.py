@@ -1,7 +1,8 @@
 """Held-back batches, back into the archive: which of an object's batches are meant, and what became of each record.
 
 Invariants: a record goes into the trail that its own ARN names, and only if that is the table its object speaks of and
-the table that is meant; an object is settled only when every record of it stands in the archive or in its quarantine.
+the table that is meant; an object is settled only when every record of it stands in the archive or in its quarantine,
+and what was there before was read and found whole.
 What is wrong with one object is told and stops nothing; only the archive's own failure is raised, since nothing after
 it would succeed. Nothing is deleted. Time is an argument.
 """
@@ -14,12 +15,14 @@ from enum import Enum
 from typing import Any
 
 from archiver.documents import Location, UnreadableRecording, parse_json
-from archiver.errors import ArchiverError, NotAnEvent, StreamUnavailable
+from archiver.errors import ArchiverError, NotAnEvent, NotEvidence, StreamUnavailable
 from archiver.failed_batches import NotReplayable, failed_batches
 from archiver.format.failed_batch import FailedBatch
 from archiver.format.layout import StreamSource, Trail
+from archiver.held_back import DestinationUnreadable
 from archiver.recorded import event_of
 from archiver.reread import RangeLost
+from archiver.segment import check_segment
 from archiver.store import ObjectStore
 from archiver.stream import records_of_event, understand
 from archiver.writer import BatchReport, Writer
@@ -102,12 +105,14 @@ class Records:
 class Replay:
     """Archives what is held back.
 
-    `is_meant` says of which tables; `reread` gives the records of a batch that has no payload.
+    `is_meant` says of which tables; `reread` gives the records of a batch that has no payload; `kept` reads what is in
+    the archive, by name, or raises DestinationUnreadable.
     """
 
     writer: Writer
     is_meant: Callable[[Trail], bool]
     reread: Callable[[FailedBatch], Iterator[list[dict[str, Any]]]]
+    kept: Callable[[str], bytes]
     records: Records = field(default_factory=Records)
     _unavailable: dict[str, StreamUnavailable] = field(default_factory=dict)
 
@@ -125,7 +130,7 @@ class Replay:
         return became
 
     def _replay(self, place: Location, batch: FailedBatch, now_ms: int) -> Trouble | None:
-        found = self._found(place, batch)
+        found, doubt = self._found(place, batch), None
         while True:
             # Only what is asked of the batch and of the stream is inside: an error of the archive has to get out.
             try:
@@ -138,9 +143,30 @@ class Replay:
                 self._unavailable[batch.stream_arn] = error
                 return Trouble(Kind.FAILED, f"{place}: {error}", error.hint)
             if records is None:
-                return None
+                return doubt
             self._noting.written.clear()
-            self.records.add(self.writer.archive(records, now_ms=now_ms), self._noting.written)
+            report = self.writer.archive(records, now_ms=now_ms)
+            self.records.add(report, self._noting.written)
+            doubt = doubt or self._doubt(place, report)
+
+    def _doubt(self, place: Location, report: BatchReport) -> Trouble | None:
+        """What speaks against what was there already: a name is no proof, and the object may be the last whole copy."""
+        try:
+            self._compare(report)
+        except NotEvidence as error:
+            hint = "keep the object, it may be the last whole copy; ask who may write the archive, and its versions"
+            return Trouble(Kind.FAILED, f"{place}: in the archive already, and damaged there: {error}", hint)
+        except DestinationUnreadable as error:
+            return Trouble(Kind.FAILED, f"{place}: in the archive already, and not compared: {error}", error.hint)
+        return None
+
+    def _compare(self, report: BatchReport) -> None:
+        for segment in report.segments:
+            if segment.name not in self._noting.written:
+                check_segment(self.kept(segment.name), segment.source, segment.place)
+        for record in report.quarantined:
+            if record.name not in self._noting.written and self.kept(record.name) != record.content:
+                raise NotEvidence(f"{record.name} is not what its name says")
 
     def _found(self, place: Location, batch: FailedBatch) -> Iterator[Sequence[Any]]:
         known = self._unavailable.get(batch.stream_arn)

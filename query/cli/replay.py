@@ -77,9 +77,12 @@ def replay(
         is_meant = _Meant(_table_ref(table, all_tables=all_tables))
         into = Destination.resolve(archive, key_schema, source, on_failure=on_failure)
         url, settings = _on_failure_url(into.settings), into.settings
-        held_back = open_held_back(
-            url, endpoint_url=settings.endpoint_url, profile=settings.profile, region=settings.region
-        )
+        reached = {
+            "endpoint_url": settings.endpoint_url,
+            "profile": settings.profile,
+            "region": settings.region,
+        }
+        held_back = open_held_back(url, **reached)
         tally, lines = Tally(url), Lines()
         if dry_run:
             _each_object(held_back, tally, say, lambda content, at: _foretold(content, at, is_meant, lines))
@@ -89,6 +92,7 @@ def replay(
             writer=into.writer(source.describer() if describe_table else None, say),
             is_meant=is_meant,
             reread=_rereader(source),
+            kept=open_held_back(into.url, **reached).read,  # its errors name the object and the right that is missing
         )
         try:
             _each_object(

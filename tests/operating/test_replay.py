@@ -352,11 +352,49 @@ def test_what_an_object_had_archived_before_the_archive_failed_is_counted():
                 raise StoreUnavailable("gone")
             return super().put_if_absent(name, content)
 
-    replay = Replay(Writer(Failing(), Streams()), lambda _trail: True, lambda _batch: iter(()))
+    store = Failing()
+    replay = Replay(Writer(store, Streams()), lambda _trail: True, lambda _batch: iter(()), store.get)
     content = json.dumps([on_failure(records(1, 2), ORDERS), on_failure(records(3), ORDERS)]).encode()
     with pytest.raises(StoreUnavailable):
         replay.replay(content, "object", now_ms=NOW_MS)
     assert replay.records.archived_now == 2
+
+
+# --- what is there already ---
+
+DAMAGES = {
+    "one bit": lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
+    "cut short": lambda content: content[:-10],
+    "emptied": lambda content: b"",
+    "another segment": lambda content: None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_name_in_the_archive_is_no_proof(place, damage):
+    """A segment that was damaged has its name still; the object that is held back may be the last whole copy."""
+    Writer(FolderStore(place.archive), Streams()).archive(records(1, 2), now_ms=NOW_MS)
+    Writer(FolderStore(place.root / "other"), Streams()).archive(records(1, 3), now_ms=NOW_MS)
+    (segment,), (other,) = (folder.rglob("*.parquet") for folder in (place.archive, place.root / "other"))
+    segment.write_bytes(other.read_bytes() if (made := damage(segment.read_bytes())) is None else made)
+    place.hold("a", 1, 2)
+    place.hold("b", 4)
+    answer = place.replay("orders")
+    assert answer.code == 4
+    assert f"{place.held_back / FOLDER / 'a'} line 1: in the archive already, and damaged there" in answer.err
+    assert answer.out == [f"rm -- {place.held_back / FOLDER / 'b'}"]
+
+
+def test_a_quarantined_record_that_was_altered_is_no_proof(place):
+    """Its name is the digest of what it should hold."""
+    made = on_failure(records(1), ORDERS) | {"payload": json.dumps({"Records": [{"odd": 1}]})}
+    place.put("a", made)
+    assert len(place.replay("orders").out) == 1
+    (kept,) = place.archive.glob("v1/quarantine/*.json")
+    assert place.replay("orders").code == 0
+    kept.write_bytes(b"{}")
+    answer = place.replay("orders")
+    assert (answer.code, answer.out) == (4, [])
 
 
 # --- before and around it ---

@@ -364,3 +364,7 @@ def test_each_right_that_is_missing_is_named(ask, monkeypatch):
         assert "dynamodb:GetRecords" in answer.err
         assert "2 replayed, 1 failed" in answer.err
         assert answer.out == ["aws s3 rm s3://failed/a", "aws s3 rm s3://failed/c"]
+
+        answer = replay(s3_ListBucket=failed, s3_GetObject=f"{failed}/*", s3_PutObject=archive)
+        assert (answer.code, answer.out) == (4, []), "what is there already cannot be compared"
+        assert "s3:GetObject (and kms:Decrypt) on s3://archive/trail is missing" in answer.err
