@@ -37,7 +37,8 @@ ItemWrite = tuple[Image, Image | None]  # keys, and the image to leave there (No
 class Table:
     """One table name: its items, its current stream, and every stream it ever had.
 
-    `damage()` is asked at every record and gives None or a function that spoils it (`poison.py`).
+    `damage()` is asked at every record and gives None or a function that spoils it (`poison.py`). `truth` is a copy of the
+    table after every write: not for histories too long to be held.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Table:
         style: Any,
         new_stream: Callable[[str, str], Stream],
         damage: Callable[[], Callable[[dict], dict] | None],
+        keeps_truth: bool = True,
     ):
         self.name, self.clock = name, clock
         self.items: dict[bytes, Image] = {}
@@ -58,7 +60,7 @@ class Table:
         self.stream: Stream | None = None
         self.table_ids: dict[str, str] = {}
         self._rng, self._style = rng, style
-        self._partition_key = partition_key
+        self._partition_key, self._keeps_truth = partition_key, keeps_truth
         self._new_stream, self._damage = new_stream, damage
         self._table_id = self._make_id()
         self._last_label_ms = 0
@@ -82,7 +84,8 @@ class Table:
             del self.items[key_text]
         else:
             self.items[key_text] = image
-        self.truth[self.clock.stamp_ms()] = dict(self.items)
+        if self._keeps_truth:
+            self.truth[self.clock.stamp_ms()] = dict(self.items)
         return self._emit(keys, key_text, old, image, is_ttl=is_ttl)
 
     def write_together(self, writes: list[ItemWrite]) -> None:
