@@ -18,7 +18,6 @@ from tests.archiving.batches import arn_of, record
 from tests.archiving.failures import on_failure
 from tests.simulator.values import VALUES
 from tests.system import parts
-from tests.system.process import LOOPBACK, answers, free_port, running_program, scratch_folder
 from tests.system.test_follow_ministack import LiveTable
 
 FOLDER = "aws/lambda/6a1f/shardId-1/2026/11/23"
@@ -289,24 +288,10 @@ def test_a_missing_bucket_is_no_empty_one(ask, server):
 @contextlib.contextmanager
 def ministack_with_policies():
     """MiniStack with signatures and identity policies enforced (AUTH); its root has the credentials of `AwsEndpoint`."""
-    with parts.ministack() as _:  # skips like every other test where MiniStack is not installed
-        pass
-    folder = Path(os.environ.get("DDBTRAIL_EMULATORS") or parts.REPOSITORY / ".emul")
-    with scratch_folder("ministack-auth") as scratch, contextlib.ExitStack() as running:
-        port = free_port()
-        settings = {
-            "BIND_HOST": LOOPBACK,
-            "GATEWAY_PORT": str(port),
-            "IOT_MTLS_ENABLED": "0",
-            "AUTH": "true",
-            "TMPDIR": str(scratch),
-            "STATE_DIR": str(scratch / "state"),
-            "S3_DATA_DIR": str(scratch / "s3"),
-        }
-        program = str(folder / "bin" / "ministack")
-        process = running.enter_context(running_program([program], log=scratch / "log", environ=settings))
-        process.wait_until(lambda: answers(port, "/_ministack/health"))
-        yield parts.AwsEndpoint(f"http://{LOOPBACK}:{port}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTH", "true")
+        with parts.ministack() as url:
+            yield parts.AwsEndpoint(url)
 
 
 def test_each_right_that_is_missing_is_named(ask, monkeypatch):
