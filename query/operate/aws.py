@@ -7,6 +7,7 @@ names the action that would have to be allowed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from query.errors import QueryError
@@ -29,9 +30,9 @@ class AwsUnavailable(QueryError):  # noqa: N818  named as the reader's other err
     code = "aws-unavailable"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Aws:
-    """How AWS is reached; None leaves it to AWS's own chain of settings."""
+    """How AWS is reached; None leaves it to AWS's own chain of settings. One session for all its clients."""
 
     profile: str | None = None
     region: str | None = None
@@ -45,14 +46,21 @@ class Aws:
 
         Raises what boto3 raises for a profile that is unknown, or a region that nobody names.
         """
-        import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
         limits = Config(retries=_retries(is_patient=is_patient), max_pool_connections=connections)
         if not is_patient:
             limits = limits.merge(Config(connect_timeout=5, read_timeout=20))
-        session: Any = boto3.Session(profile_name=self.profile)
-        return session.client(service, region_name=self.region or region, endpoint_url=self.endpoint_url, config=limits)
+        return self._session.client(
+            service, region_name=self.region or region, endpoint_url=self.endpoint_url, config=limits
+        )
+
+    @cached_property
+    def _session(self) -> Any:
+        """Reading what a session knows of AWS takes longer than most of the questions."""
+        import boto3  # noqa: PLC0415
+
+        return boto3.Session(profile_name=self.profile)
 
     def asker(self, service: str, *, region: str | None = None) -> "Asker":
         """Asks one service. Raises AwsUnavailable if no client can be made."""
