@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from archiver.errors import StoreUnavailable
+from archiver.errors import StoreUnavailable, StreamUnavailable
 from archiver.format.layout import StreamSource
 from archiver.held_back import LARGEST_BYTES
-from archiver.replay import Replay
+from archiver.replay import Kind, Replay, Replayed
+from archiver.reread import RangeLost
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
@@ -358,6 +359,44 @@ def test_what_an_object_had_archived_before_the_archive_failed_is_counted():
     with pytest.raises(StoreUnavailable):
         replay.replay(content, "object", now_ms=NOW_MS)
     assert replay.records.archived_now == 2
+
+
+# --- batches of which only the place is left ---
+
+
+def replayed(reread, *batches: list[dict]) -> tuple[MemoryStore, list[Replayed]]:
+    """What became of one object for each batch, and the archive after it; `reread` stands for the stream."""
+    store = MemoryStore()
+    replay = Replay(Writer(store, Streams()), lambda _trail: True, reread, store.get)
+    documents = [on_failure(batch, ORDERS, has_payload=False) for batch in batches]
+    return store, [replay.replay(json.dumps(each).encode(), "object", now_ms=NOW_MS) for each in documents]
+
+
+def test_what_the_stream_has_left_of_a_range_is_archived_and_the_object_stays():
+    """The message names what is lost: it is the only trace of it."""
+
+    def reread(batch):
+        yield records(2)
+        raise RangeLost(f"{batch.range_text} is gone", hint="weep")
+
+    store, (became,) = replayed(reread, records(1, 2))
+    assert set(store.objects) == archived(records(2))
+    assert [trouble.kind for trouble in became.troubles] == [Kind.LOST]
+    assert not became.is_settled
+
+
+def test_a_stream_that_cannot_be_read_is_asked_once():
+    """It was waited for with patience; a queue of a thousand messages must not wait a thousand times as long."""
+    asked = []
+
+    def reread(batch):
+        asked.append(batch)
+        raise StreamUnavailable("no network", hint="check it")
+        yield
+
+    _, became = replayed(reread, records(1), records(2), records(3))
+    assert len(asked) == 1
+    assert [[trouble.kind for trouble in each.troubles] for each in became] == [[Kind.FAILED]] * 3
 
 
 # --- what is there already ---
