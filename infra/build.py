@@ -144,6 +144,15 @@ def build(architecture: str, out: Path = BUILD) -> Package:
     return write_package(package_contents(locked_wheels(architecture, folder)), out / f"archiver-{architecture}.zip")
 
 
+def write_templates(out: Path = BUILD, *, code_bucket: str = "") -> list[Path]:
+    """Writes what deploys the packages that lie beside it: for SAM one each, as plain CloudFormation one for both."""
+    texts = {f"sam-{architecture}.yaml": sam_text(architecture) for architecture in PLATFORMS}
+    texts["template.yaml"] = plain_template(code_bucket=code_bucket)
+    for name, text in texts.items():
+        (out / name).write_text(text)
+    return [out / name for name in texts]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Builds both packages, and the templates that deploy them; 1 if one of them is refused."""
     parser = argparse.ArgumentParser(prog="python -m infra.build", description=main.__doc__)
@@ -156,11 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PackageRefused as refused:
         print(f"error: {refused}\nhint: {refused.hint}", file=sys.stderr)
         return 1
-    templates = {f"sam-{architecture}.yaml": sam_text(architecture) for architecture in PLATFORMS}
-    templates["template.yaml"] = plain_template(code_bucket=options.code_bucket)
-    for name, text in templates.items():
-        (options.out / name).write_text(text)
-        print(options.out / name)
+    for template in write_templates(options.out, code_bucket=options.code_bucket):
+        print(template)
     return 0
 
 

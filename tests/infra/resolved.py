@@ -138,6 +138,8 @@ class Statement:
     def of(cls, statement: dict[str, Any]) -> "Statement":
         known = {"Sid", "Effect", "Action", "Resource", "Condition", "Principal"}
         assert statement.keys() <= known, statement.keys() - known
+        # A Deny for some would leave out the others; an Allow for all would be public.
+        assert statement.get("Principal", "*") == "*", f"only statements for everybody are understood: {statement}"
         return cls(
             statement["Effect"],
             _listed(statement["Action"]),

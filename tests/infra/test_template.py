@@ -18,7 +18,8 @@ from archiver.format.layout import Trail
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
-from infra.cloudformation import TEMPLATE, plain_template, sam_template
+from infra.build import write_templates
+from infra.cloudformation import TEMPLATE, TEMPLATE_ARCHITECTURE, plain_template, sam_template, sam_text
 from infra.wheels import PLATFORMS, PYTHON
 from query.cli import run
 from tests.archiving.batches import CHANGED_AT_S, record
@@ -49,6 +50,12 @@ ACTIONS = {
     *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
     *("dynamodb:DescribeTable", "logs:CreateLogStream", "logs:PutLogEvents"),
 }
+# Nothing that could reach into a table (a custom resource), be one, or act in its stead.
+RESOURCE_TYPES = {
+    *("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::IAM::Role", "AWS::Logs::LogGroup"),
+    *("AWS::Serverless::Function", "AWS::Lambda::EventSourceMapping"),
+    *("AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard"),
+}
 # "millisecond access" (*Understanding and managing Amazon S3 storage classes*), and more than one zone.
 IMMEDIATE = {"STANDARD_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 
@@ -73,10 +80,10 @@ def role(stack):
 
 
 def test_cfn_lint_finds_nothing(tmp_path):
-    """Neither error nor warning, in the template and in the one that is released."""
+    """Neither error nor warning in any region, in the template and in the one that is released."""
     plain = tmp_path / "template.yaml"
     plain.write_text(plain_template())
-    command = [Path(sys.executable).with_name("cfn-lint"), "--regions", "us-east-1", "eu-west-1", "--", TEMPLATE, plain]
+    command = [Path(sys.executable).with_name("cfn-lint"), "--regions", "ALL_REGIONS", "--", TEMPLATE, plain]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -128,11 +135,50 @@ def test_the_plain_template_takes_the_package_of_either_architecture(template):
     assert len(text.encode()) < 51_200, "the largest body that CreateStack takes without a bucket"
 
 
-def test_the_sam_template_refuses_the_architecture_that_it_does_not_carry(template):
+@pytest.mark.parametrize("architecture", PLATFORMS)
+def test_a_sam_template_carries_one_package_and_refuses_the_other_architecture(tmp_path, architecture):
     """A function with the other architecture's libraries would deploy, and fail every batch."""
-    (rule,) = template["Rules"].values()
-    assert rule["Assertions"][0]["Assert"] == {"Fn::Equals": [{"Ref": "Architecture"}, "arm64"]}
-    assert template["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"] == "../build/archiver-arm64.zip"
+    (tmp_path / "sam.yaml").write_text(sam_text(architecture))
+    made, source = sam_template(tmp_path / "sam.yaml"), sam_template()
+    for template, carried, folder in ((made, architecture, ""), (source, TEMPLATE_ARCHITECTURE, "../build/")):
+        (rule,) = template["Rules"].values()
+        assert rule["Assertions"][0]["Assert"] == {"Fn::Equals": [{"Ref": "Architecture"}, carried]}
+        assert template["Parameters"]["Architecture"]["Default"] == carried
+        assert template["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"] == f"{folder}archiver-{carried}.zip"
+        # All that may differ is put aside; what is left is one and the same stack.
+        del template["Rules"], template["Parameters"]["Architecture"]["Default"]
+        del template["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"]
+    assert made == source
+
+
+def test_a_release_has_a_template_for_every_way_to_deploy(tmp_path):
+    """Beside the packages that they name."""
+    names = [path.name for path in write_templates(tmp_path, code_bucket="releases")]
+    assert names == ["sam-arm64.yaml", "sam-x86_64.yaml", "template.yaml"]
+    assert (tmp_path / "sam-x86_64.yaml").read_text() == sam_text("x86_64")
+    assert (tmp_path / "template.yaml").read_text() == plain_template(code_bucket="releases")
+
+
+def test_plain_cloudformation_is_the_same_stack(template):
+    """Whoever deploys without SAM gets every setting, policy, alarm and output that a reviewer has read here."""
+    plain = yaml.safe_load(plain_template())
+    for section in ("Conditions", "Outputs"):
+        assert plain[section] == template[section]
+    for name, body in template["Resources"].items():
+        if name != "ArchiveFunction":
+            assert plain["Resources"][name] == body, name
+    ours, theirs = (given["Resources"]["ArchiveFunction"]["Properties"] for given in (template, plain))
+    assert theirs["Code"]["S3Bucket"] == {"Ref": "CodeBucket"}
+    assert {key: value for key, value in ours.items() if key != "CodeUri"} == {
+        key: value for key, value in theirs.items() if key not in {"Code", "Tags"}
+    }
+    for name, given in template["Parameters"].items():
+        assert plain["Parameters"][name] == given, name
+
+
+def test_the_stack_is_made_of_these_kinds_and_no_others(template):
+    """The table belongs to someone else: no resource is a table, and no custom resource could change one."""
+    assert {resource["Type"] for resource in template["Resources"].values()} == RESOURCE_TYPES
 
 
 def test_the_function_is_what_the_package_is_built_for(stack):
@@ -142,6 +188,39 @@ def test_the_function_is_what_the_package_is_built_for(stack):
     assert function["Handler"] == "archiver.handler.archive"
     assert function["Architectures"] == ["arm64"]
     assert function["Environment"]["Variables"]["DDBTRAIL_ARCHIVE"] == "s3://trail-archive/ddbtrail"
+    assert "ReservedConcurrentExecutions" not in function, "it would throttle, or stop, what must not wait"
+    assert 120 < function["Timeout"] <= 900, "longer than one object is tried, and what Lambda allows"
+
+
+# What a parameter is named after, and where it must arrive: (resource, path to the setting), value given, value there.
+REACHES = [
+    ("BatchSize", ("StreamMapping", "BatchSize"), 7, 7),
+    ("BatchingWindowSeconds", ("StreamMapping", "MaximumBatchingWindowInSeconds"), 7, 7),
+    ("ParallelizationFactor", ("StreamMapping", "ParallelizationFactor"), 7, 7),
+    ("MaximumRecordAgeSeconds", ("StreamMapping", "MaximumRecordAgeInSeconds"), 7_200, 7_200),
+    ("StartingPosition", ("StreamMapping", "StartingPosition"), "LATEST", "LATEST"),
+    ("MemorySize", ("ArchiveFunction", "MemorySize"), 1_024, 1_024),
+    ("Architecture", ("ArchiveFunction", "Architectures"), "x86_64", ["x86_64"]),
+    ("KeySchema", ("ArchiveFunction", "Environment", "Variables", "DDBTRAIL_KEY_SCHEMA"), "orders=a,b", "orders=a,b"),
+    ("LogLevel", ("ArchiveFunction", "Environment", "Variables", "POWERTOOLS_LOG_LEVEL"), "DEBUG", "DEBUG"),
+    ("LogRetentionDays", ("ArchiveLogs", "RetentionInDays"), 7, 7),
+    ("LagAlarmSeconds", ("LagAlarm", "Threshold"), 600, "600000"),
+]
+
+
+@pytest.mark.parametrize(("parameter", "path", "given", "expected"), REACHES, ids=[case[0] for case in REACHES])
+def test_a_parameter_reaches_the_setting_it_is_named_after(template, parameter, path, given, expected):
+    """A parameter that does nothing is worse than none: its owner believes it."""
+    resource, *names = path
+    setting = Resolved(template, StreamArn=STREAM, **{parameter: given}).properties(resource)
+    for name in names:
+        setting = setting[name]
+    assert setting == expected
+
+
+def test_the_dashboard_can_be_left_out(template):
+    """It costs money."""
+    assert not Resolved(template, StreamArn=STREAM, CreateDashboard="false").of_type("AWS::CloudWatch::Dashboard")
 
 
 def test_the_outputs_are_the_next_three_commands_and_they_exist(template, capsys):
@@ -195,10 +274,14 @@ def test_no_record_is_lost_or_narrowed_in_silence(stack):
 
 
 def test_the_bounds_of_the_mapping_leave_time_to_save_what_is_stuck(template):
-    """Above 10 records a window is required; the stream forgets at 24 hours, and saving takes part of them."""
+    """Above 10 records a window is required; the stream forgets at 24 hours, and saving takes part of them.
+
+    Below an hour a short outage of S3 would send everything to the on-failure bucket; -1 would never send anything.
+    """
     parameters = template["Parameters"]
     assert parameters["BatchingWindowSeconds"]["MinValue"] >= 1
     assert parameters["MaximumRecordAgeSeconds"]["MaxValue"] <= 20 * 3_600
+    assert parameters["MaximumRecordAgeSeconds"]["MinValue"] >= 3_600
     assert parameters["LagAlarmSeconds"]["MinValue"] > parameters["BatchingWindowSeconds"]["MaxValue"]
 
 
@@ -210,6 +293,13 @@ def test_the_role_may_do_these_things_and_no_others(template):
     full = Resolved(template, StreamArn=STREAM, KmsKeyArn=KEY, BreakGlassRoleArn=BREAK_GLASS, ArchiveBucket="audit")
     (only,) = full.of_type("AWS::IAM::Role").values()
     assert only.keys() == {"AssumeRolePolicyDocument", "Policies"}, "no managed policies"
+    (trust,) = only["AssumeRolePolicyDocument"]["Statement"]
+    assert trust == {
+        "Effect": "Allow",
+        "Principal": {"Service": "lambda.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }, "nobody but Lambda takes the role"
+    assert full.properties("ArchiveFunction")["Role"] == "arn:aws:iam::111122223333:role/trail-archiverole"
     statements = full.role("ArchiveRole")
     assert {action for statement in statements for action in statement.actions} == ACTIONS
     assert all(statement.effect == "Allow" for statement in statements)
@@ -350,7 +440,11 @@ def test_nothing_is_overwritten_whoever_puts(stack):
 
 
 @pytest.mark.parametrize(
-    "action", ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention", "s3:BypassGovernanceRetention"]
+    "action",
+    [
+        *("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention", "s3:PutObjectLegalHold"),
+        "s3:BypassGovernanceRetention",
+    ],
 )
 def test_nothing_is_deleted_but_by_the_break_glass_role(template, action):
     """DeleteObject only adds a marker, but the marker hides the object and frees its name for a forgery."""
@@ -407,6 +501,21 @@ def test_the_archive_is_locked_as_asked(template, mode):
     assert archive["ObjectLockConfiguration"] == expected
 
 
+def test_whoever_decides_nothing_gets_a_lock_that_can_still_be_lifted(template):
+    """A year, in GOVERNANCE: not nothing, and nothing that excludes erasure. A lock of no days would be refused."""
+    parameters = template["Parameters"]
+    assert (parameters["RetentionMode"]["Default"], parameters["RetentionDays"]["Default"]) == ("GOVERNANCE", 365)
+    assert parameters["RetentionDays"]["MinValue"] == 1
+    assert parameters["RetentionMode"]["AllowedValues"] == ["NONE", "GOVERNANCE", "COMPLIANCE"]
+
+
+def test_every_lifecycle_rule_is_on(stack):
+    """One that is disabled looks the same to a hasty reader."""
+    rules = [rule for bucket in BUCKETS for rule in stack.properties(bucket)["LifecycleConfiguration"]["Rules"]]
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+    assert len(rules) >= len(BUCKETS)
+
+
 def test_the_lifecycle_never_expires_evidence_and_keeps_it_at_hand(stack):
     """An expired segment is a hole; one in a class with retrieval hours is an answer that comes tomorrow."""
     archive = stack.properties("Archive")
@@ -424,13 +533,16 @@ def test_the_failed_batches_are_kept_until_somebody_deletes_them(stack):
     """They may be the only copy. Only versions that were deleted on purpose go, a month later."""
     for rule in stack.properties("OnFailure")["LifecycleConfiguration"]["Rules"]:
         assert not {"ExpirationInDays", "ExpirationDate", "Transitions"} & rule.keys()
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}, "docs/operations.md, Held back, says so"
 
 
 def test_old_versions_of_derived_data_go_and_nothing_locks_it(stack):
     """It can be made again."""
     derived = stack.properties("Derived")
     assert not {name for name in derived if name.startswith("ObjectLock")}
-    assert any("NoncurrentVersionExpiration" in rule for rule in derived["LifecycleConfiguration"]["Rules"])
+    (rule,) = derived["LifecycleConfiguration"]["Rules"]
+    assert rule["NoncurrentVersionExpiration"]["NoncurrentDays"] <= 30, "what is made again would be paid for twice"
+    assert "ExpirationInDays" not in rule, "what is current is in use"
 
 
 def test_buckets_that_are_given_are_not_made_and_not_touched(template):
@@ -497,6 +609,67 @@ def test_without_a_topic_alarms_are_made_and_name_none(stack):
         assert not {"AlarmActions", "OKActions"} & alarm.keys()
 
 
+FUNCTION = {"FunctionName": "trail-archivefunction"}
+MAPPING = {"EventSourceMappingUUID": "trail-streammapping"}
+OURS = {"service": telemetry.SERVICE, "table": "orders"}
+# Which metric, of what, and what of it: as *Types of metrics for Lambda functions* names them. IteratorAge: "the age of
+# the last record in the event"; the counts of events are per mapping; DestinationDeliveryFailures is per function.
+ALARMS = {
+    "LagAlarm": ("AWS/Lambda", "IteratorAge", FUNCTION, "Maximum", "> 900000"),
+    "CriticalLagAlarm": ("AWS/Lambda", "IteratorAge", FUNCTION, "Maximum", "> 14400000"),
+    "HeldBackAlarm": ("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", MAPPING, "Sum", "> 0"),
+    "DroppedAlarm": ("AWS/Lambda", "DroppedEventCount", MAPPING, "Sum", "> 0"),
+    "UndeliveredAlarm": ("AWS/Lambda", "DestinationDeliveryFailures", FUNCTION, "Sum", "> 0"),
+    "ErrorsAlarm": ("AWS/Lambda", "Errors", FUNCTION, "Sum", "> 0"),
+    "ThrottlesAlarm": ("AWS/Lambda", "Throttles", FUNCTION, "Sum", "> 0"),
+    "PollingAlarm": ("AWS/Lambda", "PolledEventCount", MAPPING, "SampleCount", "< 1"),
+    "QuarantineAlarm": ("ddbtrail", "RecordsQuarantined", OURS, "Sum", "> 0"),
+}
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_watches_the_metric_that_its_runbook_speaks_of(stack, name):
+    """With another name, dimension or direction it never rings, and looks healthy for ever."""
+    alarm = stack.properties(name)
+    sign = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}[alarm["ComparisonOperator"]]
+    dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
+    limit = f"{sign} {alarm['Threshold']}"
+    assert (alarm["Namespace"], alarm["MetricName"], dimensions, alarm["Statistic"], limit) == ALARMS[name]
+    assert alarm["Period"] == 300
+    assert alarm["TreatMissingData"] == ("breaching" if name == "PollingAlarm" else "notBreaching")
+
+
+@pytest.mark.parametrize(
+    ("writes", "calls", "rings"),
+    [(5, None, True), (5, 0, True), (5, 1, False), (0, None, False), (None, None, False), (None, 3, False)],
+)
+def test_the_heartbeat_is_missed_when_the_table_writes_and_the_function_is_silent(stack, writes, calls, rings):
+    """Its expression, evaluated; None is a period without data points. Two such periods, ten minutes, ring."""
+    alarm = stack.properties("HeartbeatAlarm")
+    metrics = {metric["Id"]: metric for metric in alarm["Metrics"]}
+    (asked,) = (metric for metric in metrics.values() if metric.get("ReturnData", True))
+    python = re.sub(r"FILL\((\w+), (\d+)\)", r"(\2 if \1 is None else \1)", asked["Expression"])
+    condition, yes, no = re.fullmatch(r"IF\((.+), (\d), (\d)\)", python.replace(" AND ", " and ")).groups()
+    value = int(yes) if eval(condition, {}, {"writes": writes, "calls": calls}) else int(no)
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+    assert (value > 0) == rings
+    watched = {
+        name: (metrics[name]["MetricStat"]["Metric"]["MetricName"], metrics[name]["MetricStat"]["Metric"]["Dimensions"])
+        for name in ("writes", "calls")
+    }
+    assert watched == {
+        "writes": ("ConsumedWriteCapacityUnits", [{"Name": "TableName", "Value": "orders"}]),
+        "calls": ("Invocations", [{"Name": "FunctionName", "Value": FUNCTION["FunctionName"]}]),
+    }
+    periods = {metrics[name]["MetricStat"]["Period"] for name in watched}
+    assert (periods, alarm["EvaluationPeriods"]) == ({300}, 2)
+
+
+def test_every_alarm_is_asked_about_by_one_of_these_tests(stack):
+    """A new one joins the table above, or is forgotten."""
+    assert set(stack.of_type("AWS::CloudWatch::Alarm")) == {*ALARMS, "HeartbeatAlarm"}
+
+
 def test_alarms_ring_when_they_should(stack):
     """15 minutes to warn, 4 hours to page, long before 12 hours of retries and 24 of the stream."""
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
@@ -504,9 +677,6 @@ def test_alarms_ring_when_they_should(stack):
     assert float(alarms["CriticalLagAlarm"]["Threshold"]) == 4 * 3_600 * 1_000
     for name in ("ErrorsAlarm", "ThrottlesAlarm"):
         assert alarms[name]["Period"] * alarms[name]["EvaluationPeriods"] == 15 * 60
-    polling = alarms["PollingAlarm"]
-    assert polling["TreatMissingData"] == "breaching", "a mapping that is off reports nothing"
-    assert (polling["MetricName"], polling["Statistic"]) == ("PolledEventCount", "SampleCount")
 
 
 def test_alarms_and_dashboard_use_the_metrics_that_the_archiver_emits(stack):
@@ -538,6 +708,18 @@ def test_the_dashboard_shows_every_alarm(stack):
     shown = json.loads(dashboard["DashboardBody"])["widgets"][0]["properties"]["alarms"]
     assert len(shown) == len(stack.of_type("AWS::CloudWatch::Alarm"))
     assert len(set(shown)) == len(shown)
+
+
+def test_the_dashboard_asks_for_metrics_that_lambda_has(stack):
+    """By function or by mapping, as the alarms do."""
+    (dashboard,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
+    widgets = json.loads(dashboard["DashboardBody"])["widgets"]
+    asked = [metric for widget in widgets for metric in widget["properties"].get("metrics", ())]
+    assert {metric[0] for metric in asked} == {"AWS/Lambda", telemetry.NAMESPACE}
+    of_function = {"Invocations", "Errors", "Throttles", "Duration"}
+    of_mapping = {"PolledEventCount", "OnFailureDestinationDeliveredEventCount", "DroppedEventCount"}
+    known = {(name, *FUNCTION.items()) for name in of_function} | {(name, *MAPPING.items()) for name in of_mapping}
+    assert {(name, (key, value)) for namespace, name, key, value, *_ in asked if namespace == "AWS/Lambda"} == known
 
 
 def test_the_trail_in_the_template_is_the_one_of_the_format(role):
