@@ -340,6 +340,13 @@ WRONG = [
         "s3:PutObjectRetention",
     ),
     (
+        "an element nobody knows",
+        right.with_policy(statement(2, Unless="Tuesday")),
+        "archive-deletes",
+        FAILED,
+        "s3:DeleteObject",
+    ),
+    (
         "everyone spared",
         right.with_policy(no_condition_but(2, {"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}})),
         "archive-deletes",
