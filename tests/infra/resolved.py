@@ -114,13 +114,14 @@ class Resolved:
     def _attribute(self, name: str, attribute: str) -> str:
         assert attribute == "Arn", f"{name}.{attribute}"
         kind, physical = self._template["Resources"][name]["Type"], self._physical(name)
-        where = f"{PSEUDO['AWS::Region']}:{PSEUDO['AWS::AccountId']}"
+        begin, account = f"arn:{PSEUDO['AWS::Partition']}", PSEUDO["AWS::AccountId"]
+        where = f"{PSEUDO['AWS::Region']}:{account}"
         return {
-            "AWS::S3::Bucket": f"arn:aws:s3:::{physical}",
-            "AWS::IAM::Role": f"arn:aws:iam::{PSEUDO['AWS::AccountId']}:role/{physical}",
-            "AWS::Logs::LogGroup": f"arn:aws:logs:{where}:log-group:{physical}:*",
-            "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{where}:alarm:{physical}",
-            "AWS::Serverless::Function": f"arn:aws:lambda:{where}:function:{physical}",
+            "AWS::S3::Bucket": f"{begin}:s3:::{physical}",
+            "AWS::IAM::Role": f"{begin}:iam::{account}:role/{physical}",
+            "AWS::Logs::LogGroup": f"{begin}:logs:{where}:log-group:{physical}:*",
+            "AWS::CloudWatch::Alarm": f"{begin}:cloudwatch:{where}:alarm:{physical}",
+            "AWS::Serverless::Function": f"{begin}:lambda:{where}:function:{physical}",
         }[kind]
 
 

@@ -23,7 +23,7 @@ from infra.cloudformation import TEMPLATE, TEMPLATE_ARCHITECTURE, plain_template
 from infra.wheels import PLATFORMS, PYTHON
 from query.cli import run
 from tests.archiving.batches import CHANGED_AT_S, record
-from tests.infra.resolved import Resolved, allowed, denied
+from tests.infra.resolved import PSEUDO, Resolved, allowed, denied
 from tests.system.parts import REPOSITORY
 
 STREAM = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-01T00:00:00.000"
@@ -576,6 +576,17 @@ def test_the_policy_for_a_given_bucket_is_printed_and_says_the_same(template):
     assert sorted(allowance["Resource"]) == sorted(put.resources)
     assert [allowance["Action"]] == put.actions
     assert "ArchiveBucketPolicy" not in own.outputs
+
+
+def test_nothing_takes_it_for_granted_that_the_partition_is_aws(template, monkeypatch):
+    """China's and GovCloud's ARNs begin otherwise; a policy with the wrong ones is refused, or protects nothing."""
+    monkeypatch.setitem(PSEUDO, "AWS::Partition", "aws-cn")
+    given = Resolved(template, StreamArn=STREAM.replace("arn:aws:", "arn:aws-cn:"), ArchiveBucket="audit")
+    command = given.outputs["ArchiveBucketPolicy"]["Value"]
+    printed = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert printed.count("arn:aws-cn:s3:::audit") >= 8
+    for text in (printed, json.dumps(given.resources), json.dumps(given.outputs)):
+        assert "arn:aws:" not in text.replace("arn:aws:|arn:aws-cn:", "")
 
 
 # --- Alarms ---
