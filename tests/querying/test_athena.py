@@ -375,12 +375,13 @@ def test_two_tellings_of_a_change_both_stay_and_the_item_has_no_answer(tmp_path)
     assert [orjson.loads(conflict.item_key) for conflict in table.conflicts()] == [{"id": {"S": "bad"}}]
 
 
-def test_two_tellings_that_differ_in_time_alone_are_seen_where_a_state_is_asked_for(tmp_path):
+@pytest.mark.parametrize("apart_s", [7200, 86_400])
+def test_two_tellings_that_differ_in_time_alone_are_seen_where_a_state_is_asked_for(apart_s, tmp_path):
     """They stand in two hours, which the view of changes keeps apart so that conditions on them leave files out."""
-    told, later = change(1, "INSERT", "a", None, ONE), change(1, "INSERT", "a", None, ONE, at_s=DAY_S + 7200)
+    told, later = change(1, "INSERT", "a", None, ONE), change(1, "INSERT", "a", None, ONE, at_s=DAY_S + apart_s)
     athena, table = archived(tmp_path, [told], [later])
     assert [row["tellings"] for row in athena.changes()] == [1, 1]
-    assert shown(athena.current()) == shown(athena.as_of((DAY_S + 9999) * 1000)) == {"a": ("conflict", None)}
+    assert shown(athena.current()) == shown(athena.as_of((DAY_S + 99_999) * 1000)) == {"a": ("conflict", None)}
     assert len(table.conflicts()) == 1
 
 
@@ -390,6 +391,7 @@ def test_a_deleted_item_stays_deleted(tmp_path):
         tmp_path, [change(1, "INSERT", "a", None, ONE), change(2, "REMOVE", "a", ONE, None, at_s=DAY_S + 60)]
     )
     assert athena.current() == []
+    assert shown(athena.as_of(DAY_S * 1000)) == {"a": ("existed", "1")}  # the first second of the trail
     assert shown(athena.as_of((DAY_S + 59) * 1000)) == {"a": ("existed", "1")}
     assert athena.as_of((DAY_S + 60) * 1000) == []
     assert shown(athena.as_of((DAY_S - 1) * 1000)) == {"a": ("unknown", None)}  # before the trail begins
@@ -408,15 +410,46 @@ def test_an_item_older_than_the_trail_is_told_by_its_first_change(tmp_path):
 def test_behind_a_gap_nothing_is_known_until_the_item_changes(tmp_path):
     """The stream was enabled anew: an item untouched since may have changed in between, unless both sides agree."""
     before = [change(number, "INSERT", item, None, ONE) for number, item in enumerate(("same", "other", "silent"))]
+    before += [change(5, "REMOVE", "gone", ONE, None), change(6, "REMOVE", "back", ONE, None)]
     later_s = DAY_S + 9 * 86_400
     after = [
         change(10, "MODIFY", "same", ONE, TWO, at_s=later_s, label=NEXT_LABEL),
         change(11, "MODIFY", "other", TWO, ONE, at_s=later_s, label=NEXT_LABEL),
+        change(12, "INSERT", "back", None, TWO, at_s=later_s, label=NEXT_LABEL),
     ]
-    athena, _ = archived(tmp_path, before, after)
-    in_the_gap = shown(athena.as_of((later_s - 86_400) * 1000))
-    assert in_the_gap == {"same": ("existed", "1"), "other": ("unknown", None), "silent": ("unknown", None)}
-    assert shown(athena.current()) == {"same": ("existed", "2"), "other": ("existed", "1"), "silent": ("unknown", None)}
+    athena, table = archived(tmp_path, before, after)
+    untouched = {"silent": ("unknown", None), "gone": ("unknown", None)}
+    # The old stream covers up to its last second, without it: a write of that second may be lost already.
+    for at_ms in (DAY_S * 1000, (later_s - 86_400) * 1000):
+        in_the_gap = {"same": ("existed", "1"), "other": ("unknown", None)} | untouched
+        assert shown(athena.as_of(at_ms)) == in_the_gap
+    now = {"same": ("existed", "2"), "other": ("existed", "1"), "back": ("existed", "2")} | untouched
+    assert shown(athena.current()) == shown(athena.as_of(later_s * 1000)) == now
+    with contextlib.closing(table.as_of(f"@{later_s - 86_400}")) as state:
+        assert {orjson.loads(one.item_key)["id"]["S"]: one.outcome.value for one in state.all_states()} == {
+            **dict.fromkeys(("other", "silent", "gone"), "unknown"),
+            "same": "existed",
+            "back": "already-deleted",
+        }
+
+
+def test_a_new_stream_stands_behind_the_old_one_whatever_its_numbers(tmp_path):
+    """Sequence numbers of two streams have nothing to do with each other: the label comes first."""
+    athena, _ = archived(
+        tmp_path,
+        [
+            change(900, "INSERT", "a", None, ONE),
+            change(901, "MODIFY", "b", ONE, TWO, at_s=DAY_S + 20),
+            change(902, "INSERT", "z", None, ONE, at_s=DAY_S + 30),
+        ],
+        [
+            change(1, "MODIFY", "a", ONE, TWO, at_s=DAY_S + 60, label=NEXT_LABEL),
+            change(2, "REMOVE", "b", TWO, None, at_s=DAY_S + 60, label=NEXT_LABEL),
+        ],
+    )
+    assert shown(athena.as_of((DAY_S + 10) * 1000)) == {"a": ("existed", "1"), "b": ("existed", "1")}
+    now = {"a": ("existed", "2"), "z": ("unknown", None)}
+    assert shown(athena.current()) == shown(athena.as_of((DAY_S + 60) * 1000)) == now
 
 
 def test_a_change_without_images_tells_that_something_is_not_known(tmp_path):
