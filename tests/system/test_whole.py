@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 import pytest
+from botocore.exceptions import ClientError
 
 import query
 from archiver.errors import StoreRefused, StoreUnavailable
@@ -334,6 +335,20 @@ def scenario_of(seed: int) -> Scenario:
 @pytest.fixture
 def endpoint(ministack_url) -> AwsEndpoint:
     return AwsEndpoint(ministack_url)
+
+
+def test_a_refused_request_never_arrives_and_a_healed_proxy_refuses_none(s3_bucket):
+    """The fault is what it says: an error of S3's with its code, nothing written, and after `heal` no fault is left."""
+    with DropProxy(s3_bucket.server.url) as proxy, contextlib.ExitStack() as clients:
+        once = {"retries": {"total_max_attempts": 1}}
+        through = clients.enter_context(contextlib.closing(AwsEndpoint(proxy.url).client("s3", **once)))
+        proxy.refuse("PUT", "/name", "SlowDown", times=2)
+        with pytest.raises(ClientError, match="SlowDown"):
+            through.put_object(Bucket=s3_bucket.name, Key="name", Body=b"x")
+        assert "Contents" not in through.list_objects_v2(Bucket=s3_bucket.name)
+        proxy.heal()
+        through.put_object(Bucket=s3_bucket.name, Key="name", Body=b"x")
+        assert through.list_objects_v2(Bucket=s3_bucket.name)["KeyCount"] == 1
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
