@@ -40,8 +40,8 @@ def doctor(
 ) -> int:
     """Check that a table is archived as it should be: stream, mapping, function, role, buckets, archive.
 
-    Every check only reads, before a deployment and after. ✓ is right, ✗ is wrong, ! is a warning, each with what to do;
-    - was not checked, and why. Read-only permissions are enough; one that is missing is named.
+    Every check only reads, before a deployment and after. A tick is right, a cross is wrong and ! a warning, each with
+    what to do; - was not checked, and why. Read-only permissions are enough; one that is missing is named.
 
     Only --canary writes: it puts one item into your table, with the key values given and the attribute
     ddbtrail_canary, and leaves it there. It replaces nothing but an earlier canary. Choose a key that your
@@ -61,7 +61,7 @@ def doctor(
     findings = list(diagnose(gathered.facts(), table, allow_mutable=allow_mutable, now_ms=wall_ms()))
     if canary:
         findings.append(_fly(run, gathered, canary, wait_s, findings))
-    run.write(finding_sheet(findings), lambda: finding_lines(findings, run.target.look))
+    run.write(finding_sheet(findings), lambda: finding_lines(findings, run.target.look, run.target.encoding))
     return exit_code(findings)
 
 

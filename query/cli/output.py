@@ -40,6 +40,11 @@ class Target:
     def is_terminal(self) -> bool:
         return self.path is None and sys.stdout.isatty()
 
+    @property
+    def encoding(self) -> str:
+        """What text is encoded in there: files are UTF-8, a terminal has an encoding of its own."""
+        return "utf-8" if self.path is not None else sys.stdout.encoding or "utf-8"
+
     def write(self, pieces: Iterable[str]) -> None:
         """Writes text. Raises QueryError if a file cannot be written."""
         if self.path is not None:

@@ -24,5 +24,5 @@ def status(table: Table, /, *, options: Operating = OPERATING) -> int:
     now_ms = wall_ms()
     findings = list(examine(health, table, now_ms))
     view = HealthView(gathered.live_trail, health, findings, now_ms)
-    run.write(health_sheet(view), lambda: finding_lines(findings, run.target.look))
+    run.write(health_sheet(view), lambda: finding_lines(findings, run.target.look, run.target.encoding))
     return exit_code(findings)

@@ -23,6 +23,8 @@ _MARKS: Final = {
     Result.WARNING: ("!", "~"),
     Result.NOT_CHECKED: ("-", "dim"),
 }
+_FANCY: Final = "✓✗→…"
+_PLAIN: Final = str.maketrans(_FANCY, "+X>_")
 _INDENT: Final = "  "
 _ARROW: Final = "→ "
 _NARROWEST: Final = 20  # below that a terminal shows no sentence, whatever is done
@@ -42,8 +44,24 @@ FINDING_COLUMNS: Final = (
 )
 
 
-def finding_lines(findings: Sequence[Finding], look: Look) -> Iterator[str]:
-    """A line for each, or a few where it is too long; those that were not checked for one reason are told together."""
+def finding_lines(findings: Sequence[Finding], look: Look, encoding: str = "utf-8") -> Iterator[str]:
+    """A line for each, or a few where it is too long; those that were not checked for one reason are told together.
+
+    A terminal whose `encoding` has no such marks gets plain ones, and escapes for whatever else it cannot show.
+    """
+    lines = _finding_lines(findings, look)
+    try:
+        _FANCY.encode(encoding)
+    except UnicodeEncodeError:
+        lines = (_in_plain(line, encoding) for line in lines)
+    yield from lines
+
+
+def _in_plain(line: str, encoding: str) -> str:
+    return line.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _finding_lines(findings: Sequence[Finding], look: Look) -> Iterator[str]:
     for reason, group in groupby(findings, _reason):
         found = list(group)
         if reason is None or len(found) == 1:

@@ -74,6 +74,16 @@ def test_colour_adds_nothing():
     assert marks == {"✓", "✗", "!", "-"}
 
 
+def test_a_terminal_without_these_marks_gets_plain_ones():
+    """An old jump host must not end doctor with an error of encoding; widths stay."""
+    findings = [*FOUR, failed("e", "größer", "→ …")]
+    lines = "".join(finding_lines(findings, Look(width=60), "ascii")).splitlines()
+    assert all(line.isascii() for line in lines)
+    assert {line[0] for line in lines if not line.startswith(" ")} == {"+", "X", "!", "-"}
+    assert [len(line) for line in lines[:-1]] == [len(line) for line in shown(FOUR, width=60)]
+    assert lines[-1] == "X e: gr\\xf6\\xdfer  > > _"
+
+
 def test_what_was_not_checked_for_one_reason_is_one_line():
     """Twenty lines that say the same hide the one that does not; only neighbours, so that the order stays."""
     findings = [
