@@ -15,7 +15,8 @@ from query.cli.options import DEFAULTS, Options
 if TYPE_CHECKING:
     from query.cli.invocation import Invocation
     from query.operate.cost import Bill, Setup
-    from query.operate.cost_files import Figures, Prices
+    from query.operate.cost_figures import Figures
+    from query.operate.cost_prices import Prices
     from query.operate.cost_traffic import Traffic, Workload
     from query.render.sheet import Sheet
 
@@ -78,7 +79,8 @@ def cost(
     """
     from query.cli.invocation import Invocation
     from query.operate.cost import Setup, bill_of
-    from query.operate.cost_files import load_figures, load_prices
+    from query.operate.cost_figures import load_figures
+    from query.operate.cost_prices import load_prices
     from query.operate.cost_traffic import Workload, traffic_of
 
     run = Invocation(options)

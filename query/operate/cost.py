@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from query.operate.cost_files import Figures, Price, Prices
+from query.operate.cost_figures import Figures
+from query.operate.cost_prices import Price, Prices
 from query.operate.cost_traffic import MONTH_S, Traffic
 
 _GB: Final = 2**30

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from query.operate.cost_files import Figures
+from query.operate.cost_figures import Figures
 
 MONTH_S: Final = 730 * 3600
 PAYLOAD_BYTES: Final = 6 * 1024 * 1024

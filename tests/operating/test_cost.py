@@ -27,16 +27,8 @@ from query.cli import run
 from query.errors import UsageError
 from query.operate import cost, cost_traffic
 from query.operate.cost import ARCHIVING, GROUPS, STORAGE, WATCHING, Setup, bill_of
-from query.operate.cost_files import (
-    Assumptions,
-    Figures,
-    ItemFigures,
-    Price,
-    PriceList,
-    Prices,
-    load_figures,
-    load_prices,
-)
+from query.operate.cost_figures import Figures, ItemFigures, load_figures
+from query.operate.cost_prices import Assumptions, Price, PriceList, Prices, load_prices
 from query.operate.cost_traffic import MONTH_S, Seen, Workload, most_records, traffic_of, traffic_seen
 from query.render.text import amount
 from tests.archiving.strategies import PROPERTY
@@ -499,6 +491,12 @@ WRONG = {
     "a price below nothing": ("usd = 3.00", "usd = -3", "line {}: price.cloudwatch_dashboard.usd is -3"),
     "per nothing": ("per = 10_000", "per = 0", "line {}: price.kms_request.per is 0"),
     "not a number": ("value = 2.0", "value = nan", "line {}: assumption.core_factor.value is nan"),
+    "yes": ("usd = 3.00", "usd = true", "line {}: price.cloudwatch_dashboard.usd is True"),
+    "an unknown table": (
+        "[price.kms_request]",
+        "[price.kms_request.more]",
+        "line {}: price.kms_request.more is not",
+    ),
     "no end": ("value = 2.0", "value = inf", "line {}: assumption.core_factor.value is inf"),
     "no evidence": (
         'evidence = "not measured against S3"',
