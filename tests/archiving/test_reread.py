@@ -149,6 +149,22 @@ def test_a_range_that_is_trimmed_while_it_is_read_is_not_whole():
     assert f"after {lost_after} to before {survivor}: the stream has trimmed it" in str(reading.error)
 
 
+def test_a_shard_that_has_to_be_read_from_its_beginning_gives_the_range_alone():
+    """A refusal may be about a number that never was in the shard; what stands before the range was archived long ago."""
+    stream = Stream()
+    plain = stream.get_shard_iterator
+
+    def refusing(**request):
+        if request["ShardIteratorType"] == "AT_SEQUENCE_NUMBER":
+            raise refusal("TrimmedDataAccessException")
+        return plain(**request)
+
+    stream.get_shard_iterator = refusing
+    reading = Reading(stream, stream.batch(3, 8))
+    assert reading.numbers == stream.numbers[3:9]
+    assert reading.error is None
+
+
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_a_shard_that_ends_before_the_range_does_not_hold_it(is_closed):
     """A closed shard ends; an open one goes quiet. Neither may be waited for, nor taken for the whole range."""
