@@ -79,6 +79,7 @@ def _fly(
     run: "Invocation", gathered: "Gathering", typed: Sequence[str], wait_s: int, findings: Sequence["Finding"]
 ) -> "Finding":
     """Writes a canary and waits for it. Nothing is written where nobody could look for it."""
+    from query.errors import QueryError
     from query.operate.answers import Unknown, is_said
     from query.operate.canary import CODE, Canary, Lookout, told, watch
     from query.operate.finding import not_checked
@@ -93,5 +94,9 @@ def _fly(
     if refused is not None:
         return refused
     run.note(f"wrote the canary into {flown.table_name}; waiting up to {wait_s} s for it")
-    seconds = watch(lambda: lookout.sees(wall_ms()), wait_s=wait_s, monotonic=time.monotonic, pause=time.sleep)
+    try:
+        seconds = watch(lambda: lookout.sees(wall_ms()), wait_s=wait_s, monotonic=time.monotonic, pause=time.sleep)
+    except QueryError as error:  # the checks before it were made, and the item is written: both are to be told
+        why = f"written, and then the archive could not be read: {error.message}; the item stays in the table"
+        return not_checked(CODE, why).essential()
     return told(seconds, wait_s, findings, {} if seconds is not None else gathered.mapping_now())

@@ -497,7 +497,6 @@ RIGHT = [
     ("a window of 1 s", right.with_mapping(MaximumBatchingWindowInSeconds=1), "mapping-window"),
     ("some concurrency", right.facts(concurrency={"ReservedConcurrentExecutions": 1}), "function-concurrency"),
     ("an archive with a slash", right.facts(archive_url=f"{right.ARCHIVE}/"), "function-archive"),
-    ("an archive nobody named", right.facts(is_archive_assumed=True), "function-archive"),
     ("no key told", right.with_variables(DDBTRAIL_ARCHIVE=right.ARCHIVE), "key"),
     ("governance", right.with_bucket(lock=right.lock("GOVERNANCE", Days=1)), "archive-lock"),
     ("years", right.with_bucket(lock=right.lock(Years=7)), "archive-lock"),
@@ -594,6 +593,7 @@ UNKNOWN = [
     (right.with_function(Runtime=None), {"function-runtime"}, False),
     (right.with_function(MemorySize=None), {"function-memory"}, False),
     (right.with_function(Environment={"Error": {"ErrorCode": "AccessDenied"}}), {"function-archive"}, False),
+    (right.facts(is_archive_assumed=True), {"function-archive"}, False),
     (right.facts(concurrency=DENIED), {"function-concurrency"}, False),
     (right.facts(role=DENIED), {"role-stream", "role-archive", "role-no-more", "role-on-failure", "role-key"}, False),
     (
