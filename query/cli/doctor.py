@@ -90,10 +90,10 @@ def _fly(
         return not_checked(CODE, f"{why}: nothing was written").essential()
     flown = Canary.of(gathered.table, typed, secrets.token_hex(16))
     lookout = Lookout(open_archive(run.settings, url), trail, flown.token)
-    refused = flown.put(gathered.table_writer)
+    refused = flown.put(gathered.table_writer, gathered.table_named)
     if refused is not None:
         return refused
-    run.note(f"wrote the canary into {flown.table_name}; waiting up to {wait_s} s for it")
+    run.note(f"wrote the canary into {gathered.table_named}; waiting up to {wait_s} s for it")
     try:
         seconds = watch(lambda: lookout.sees(wall_ms()), wait_s=wait_s, monotonic=time.monotonic, pause=time.sleep)
     except QueryError as error:  # the checks before it were made, and the item is written: both are to be told

@@ -38,9 +38,8 @@ _AROUND_MS: Final = HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """An item to be written: its table, its key in DynamoDB JSON, and a value that no other canary has."""
+    """An item to be written: its key in DynamoDB JSON, and a value that no other canary has."""
 
-    table_name: str
     key: TypedKey
     token: str
 
@@ -53,15 +52,18 @@ class Canary:
             what = f"{MARKER} is a key attribute of {name}: a canary could not be told from an item"
             raise UsageError(what, hint="watch the archive with ddbtrail status instead")
         schema = KeySchema(partition, sort[0] if sort else None)
-        return cls(name, parse_key(schema, typed, table=name), token)
+        return cls(parse_key(schema, typed, table=name), token)
 
-    def put(self, dynamodb: Asker) -> Finding | None:
-        """Writes it, unless an item that is no canary stands there. None if it is written."""
+    def put(self, dynamodb: Asker, table: str) -> Finding | None:
+        """Writes it, unless an item that is no canary stands there. None if it is written.
+
+        `table` is what the table was described by: a name means one's own account, an ARN any.
+        """
         answer = dynamodb.ask(
             "put_item",
             "dynamodb:PutItem",
             missing={"ConditionalCheckFailedException": "an item that is no canary of ours has that key"},
-            TableName=self.table_name,
+            TableName=table,
             Item={**_for_boto3(self.key), MARKER: {"S": self.token}},
             ConditionExpression="attribute_not_exists(#key) OR attribute_exists(#marker)",
             ExpressionAttributeNames={"#key": next(iter(self.key)), "#marker": MARKER},

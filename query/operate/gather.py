@@ -126,7 +126,7 @@ class Gathering:
             return UNREAD_TABLE
         asker = self._asker(self.data, "dynamodb", ref.region)
         gone = {"ResourceNotFoundException": f"there is no table {ref.text}", "TableNotFoundException": "no such table"}
-        return asker.ask(operation, action, missing=gone, TableName=_name_or_arn(ref))
+        return asker.ask(operation, action, missing=gone, TableName=self.table_named)
 
     def _check_meant(self, arn: str) -> None:
         ref, parts = self.asked.table, arn.split(":")
@@ -134,6 +134,11 @@ class Gathering:
         if ref.account not in {None, account} or ref.region not in {None, region}:
             hint = "choose another --profile or --region, or type the name that is meant"
             raise UsageError(f"the table that answers is {arn}, not {ref.text}", hint=hint)
+
+    @property
+    def table_named(self) -> str:
+        """What the table is asked for by, in every request: its name, or its ARN where the account was typed."""
+        return _name_or_arn(self.asked.table)
 
     @property
     def table_writer(self) -> Asker:

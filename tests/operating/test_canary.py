@@ -56,14 +56,14 @@ KEY = {"pk": {"B": b"\xde\xad"}, "sk": {"N": "1"}}
 
 def test_a_canary_is_one_item_with_its_key_and_a_marker(dynamodb, described):
     """Typed in schema order, of any key type; nothing else is written."""
-    assert Canary.of(described, ["hex:dead", "1"], TOKEN).put(Asker(dynamodb)) is None
+    assert Canary.of(described, ["hex:dead", "1"], TOKEN).put(Asker(dynamodb), "orders") is None
     assert items(dynamodb) == [{**KEY, MARKER: {"S": TOKEN}}]
 
 
 def test_a_canary_replaces_an_earlier_one(dynamodb, described):
     """With another value: a put that changes nothing would make no record, and never be seen."""
     for token in (TOKEN, OTHER):
-        assert Canary.of(described, ["hex:dead", "1"], token).put(Asker(dynamodb)) is None
+        assert Canary.of(described, ["hex:dead", "1"], token).put(Asker(dynamodb), "orders") is None
     assert items(dynamodb) == [{**KEY, MARKER: {"S": OTHER}}]
 
 
@@ -71,7 +71,7 @@ def test_a_canary_replaces_an_earlier_one(dynamodb, described):
 def test_an_item_of_the_user_is_left_as_it_is(dynamodb, described, attributes):
     """The one thing that must never happen; an item with nothing but its key is an item too."""
     dynamodb.put_item(TableName="orders", Item={**KEY, **attributes})
-    refused = Canary.of(described, ["hex:dead", "1"], TOKEN).put(Asker(dynamodb))
+    refused = Canary.of(described, ["hex:dead", "1"], TOKEN).put(Asker(dynamodb), "orders")
     assert refused.result is Result.FAILED
     assert "left as it is" in refused.detail
     assert items(dynamodb) == [{**KEY, **attributes}]

@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 from query.operate.answers import Missing, Unknown
 from query.operate.aws import Asker, Aws
 from query.operate.buckets import on_failure_at
+from query.operate.canary import Canary
 from query.operate.diagnosis import diagnose
 from query.operate.facts import HeldBack, StreamReader
 from query.operate.finding import Result
@@ -94,7 +95,10 @@ def test_mappings_that_were_not_all_read_are_not_none(stubs, gathered):
     ("whole", "result"),
     [
         ({"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}}, Result.FAILED),
-        ({"FilterCriteriaError": {"ErrorCode": "AccessDenied", "Message": "kms:Decrypt is missing"}}, Result.NOT_CHECKED),
+        (
+            {"FilterCriteriaError": {"ErrorCode": "AccessDenied", "Message": "kms:Decrypt is missing"}},
+            Result.NOT_CHECKED,
+        ),
         ({}, Result.NOT_CHECKED),
         (None, Result.NOT_CHECKED),
     ],
@@ -142,6 +146,16 @@ def test_a_table_of_another_account_is_asked_for_by_its_arn(stubs):
     with Stubber(client) as stub:
         stub.add_response("describe_table", {"Table": table}, {"TableName": arn})
         assert gathered.table == table
+        wrote = {
+            "TableName": arn,
+            "Item": {"pk": {"S": "x"}, "sk": {"N": "1"}, "ddbtrail_canary": {"S": "token"}},
+            "ConditionExpression": "attribute_not_exists(#key) OR attribute_exists(#marker)",
+            "ExpressionAttributeNames": {"#key": "pk", "#marker": "ddbtrail_canary"},
+        }
+        stub.add_response("put_item", {}, wrote)
+        canary = Canary.of(gathered.table, ["x", "1"], "token")
+        assert canary.put(gathered.table_writer, gathered.table_named) is None, "and a canary goes to that one"
+        stub.assert_no_pending_responses()
     assert gathered.live_trail.account == "111122223333"
 
 
