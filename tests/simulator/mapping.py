@@ -146,6 +146,10 @@ class Mapping:
         A restart then falls back no further than what is held.
         """
         for reader in self._readers.values():
+            if reader.is_finished():  # nobody comes back to a shard that is read to its end
+                reader.starts = [reader.position]
+                reader.shard.records.forget_before(reader.position)
+                continue
             checkpoint = self._checkpoint(reader)
             older = [start for start in reader.starts if start <= checkpoint][-CHECKPOINTS:]
             reader.starts = older + [start for start in reader.starts if start > checkpoint]

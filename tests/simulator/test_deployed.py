@@ -135,7 +135,14 @@ def test_records_are_counted_from_the_beginning_and_those_let_go_of_are_not_aske
 @pytest.mark.parametrize("restart_rate", [0.0, 0.2])
 def test_a_history_that_is_trimmed_is_as_whole(restart_rate, monkeypatch):
     """Letting go of what is finished changes nothing of what is delivered; a restart falls back less far, and that is all."""
-    busy = {**CALM, "restart_rate": restart_rate, "put_fault_rate": 0.1, "lanes": 3, "batch_size": 5}
+    busy = {
+        **CALM,
+        "restart_rate": restart_rate,
+        "put_fault_rate": 0.1,
+        "lanes": 3,
+        "batch_size": 5,
+        "split_rate": 0.05,
+    }
     whole = simulate(6, handler=toy_archive, overrides=busy)
     poll, held = Mapping.poll, []
 
