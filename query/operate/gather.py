@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, Final
 
-from archiver.format.layout import StreamSource, Trail
+from archiver.format.layout import Trail
 from query.errors import UsageError
 from query.operate.answers import Answer, Missing, Unknown, is_said
 from query.operate.aws import Asker, Aws
@@ -66,8 +66,8 @@ class Gathering:
         """Everything that `doctor` looks at. Raises UsageError if the table found is not the one that was named."""
         return Facts(
             table=self.table,
-            backups=self._of_table("describe_continuous_backups", "dynamodb:DescribeContinuousBackups"),
-            ttl=self._of_table("describe_time_to_live", "dynamodb:DescribeTimeToLive"),
+            backups=self._beside_table("describe_continuous_backups", "dynamodb:DescribeContinuousBackups"),
+            ttl=self._beside_table("describe_time_to_live", "dynamodb:DescribeTimeToLive"),
             readers=self.readers,
             reader=self.reader,
             concurrency=self._concurrency(),
@@ -100,14 +100,15 @@ class Gathering:
         if not isinstance(arn, str):
             return None
         try:
-            return StreamSource.parse(f"{arn}/stream/2000-01-01T00:00:00.000").trail
-        except ValueError:
+            _, _, _, region, account, resource = arn.split(":", 5)
+            return Trail(account, region, resource.removeprefix("table/"))
+        except ValueError:  # an emulator's own idea of an ARN
             return None
 
     @cached_property
     def _described(self) -> tuple[Answer, Clock | Unknown]:
         sent_ms = self.now_ms()
-        answer = self._of_table("describe_table", "dynamodb:DescribeTable", is_first=True)
+        answer = self._ask_table("describe_table", "dynamodb:DescribeTable")
         received_ms = self.now_ms()
         if not is_said(answer):
             return answer, Unknown("AWS gave no time")
@@ -120,12 +121,14 @@ class Gathering:
             return table, Unknown("AWS gave no time")
         return table, Clock(sent_ms, received_ms, date_ms)
 
-    def _of_table(self, operation: str, action: str, *, is_first: bool = False) -> Answer:
+    def _beside_table(self, operation: str, action: str) -> Answer:
+        return self._ask_table(operation, action) if is_said(self.table) else UNREAD_TABLE
+
+    def _ask_table(self, operation: str, action: str) -> Answer:
         ref = self.asked.table
-        if not is_first and not is_said(self.table):
-            return UNREAD_TABLE
+        codes = ("ResourceNotFoundException", "TableNotFoundException")
+        gone = dict.fromkeys(codes, f"there is no table {ref.text}")
         asker = self._asker(self.data, "dynamodb", ref.region)
-        gone = {"ResourceNotFoundException": f"there is no table {ref.text}", "TableNotFoundException": "no such table"}
         return asker.ask(operation, action, missing=gone, TableName=self.table_named)
 
     def _check_meant(self, arn: str) -> None:

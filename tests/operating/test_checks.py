@@ -1,5 +1,6 @@
 """The checks of `doctor` and `status` over facts: every one right, wrong, and not known. No AWS is asked here."""
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -835,6 +836,15 @@ def test_the_right_settings_are_those_of_the_template():
         72_000,
     )
     assert parameters["LagAlarmSeconds"]["Default"] == 900
+
+
+def test_the_essential_checks_are_the_documented_ones():
+    """Exit code 4 hangs on them."""
+    unseen = [facts for facts, *_ in UNKNOWN] + [right.facts(reader=DENIED), all_unknown()]
+    essential = {code for facts in unseen for code, finding in found(facts).items() if finding.is_essential}
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"\n(`table`[^|]*?)\s+are those\s+without which nobody can tell", page)
+    assert set(re.findall("`([a-z-]+)`", sentence)) == essential | {"canary"}
 
 
 def test_every_code_stands_in_the_documentation():

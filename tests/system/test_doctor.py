@@ -486,7 +486,9 @@ def test_a_canary_is_seen_in_the_archive(deployed, tmp_path):
     """Written, archived by somebody else, found; then the figures of status speak of it."""
     dynamodb = deployed.aws("dynamodb")
     with following(deployed, tmp_path):
-        code, out, err = ask("doctor", TABLE, "--canary", "HEALTH#1", "--wait", "60s", "-c", "check,result,detail")
+        code, out, err = ask(
+            "doctor", deployed.table_arn, "--canary", "HEALTH#1", "--wait", "60s", "-c", "check,result,detail"
+        )
         first = dynamodb.get_item(TableName=TABLE, Key=KEY)["Item"]
         again, findings = doctor("--canary", "HEALTH#1", "--wait", "60s", "--allow-mutable")
     log = Path("log").read_text()
