@@ -15,6 +15,7 @@ from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.cli import run
+from query.cli.reference import commands, help_text
 from tests.delivery import delivered
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,7 @@ def questions() -> list[str]:
     """The commands of *Ask*, without their remarks."""
     section = README.split("## Ask")[1].split("## ")[0]
     commands = [line.removeprefix("$ ddbtrail ") for line in section.splitlines() if line.startswith("$ ddbtrail ")]
-    assert len(commands) == 6
+    assert len(commands) == 7
     return commands
 
 
@@ -91,9 +92,23 @@ def test_the_commands_of_the_readme_run(command, archive, tmp_path, monkeypatch)
         assert os.listdir(tmp_path) == ["q2-close.parquet"]
 
 
-@pytest.mark.parametrize(
-    "page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("infra/*.md")]), ids=str
-)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("infra/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_and_option_that_a_page_names_exists(page):
+    """Somebody types it at three in the morning."""
+    helps = {name: help_text(name) for name in commands()}
+    named = re.findall(
+        r"(?:^\$ |`)ddbtrail ([a-z][a-z-]*(?: show)?)([^`\n]*)", page.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    for name, rest in named:
+        assert name in helps, f"{page.name}: ddbtrail {name}"
+        for option in re.findall(r"(?<=\s)--?[a-zA-Z][a-z-]*", rest.split("#")[0].split(" | ")[0]):
+            assert re.search(rf"(?<![\w-]){option}(?![\w-])", helps[name]), f"{page.name}: ddbtrail {name} {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_between_pages_lead_somewhere(page):
     """A page that was moved leaves no dead link behind."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
