@@ -1,6 +1,7 @@
 """Checks of what lies beside the archive: the bucket of failed batches, and the place for derived data."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from query.instant import format_ms
 from query.operate.answers import Missing, Unknown
@@ -9,6 +10,9 @@ from query.operate.facts import Bucket, HeldBack, OnFailure, Place, StreamReader
 from query.operate.finding import Finding, failed, not_checked, passed, warned
 from query.operate.lifecycle import check_lifecycle
 from query.render.text import counted, size_text
+
+# "aws/lambda/<ESM-UUID>/<shardID>/YYYY/MM/DD/…" (*Retain discarded records for a DynamoDB event source in Lambda*).
+_FAILED_BATCHES: Final = "aws/lambda/"
 
 
 def check_on_failure(
@@ -40,9 +44,10 @@ def _is_destination(on_failure: OnFailure, reader: StreamReader | Missing | Unkn
     place = Place.of(on_failure.url)
     if bucket is None or place is None:
         return not_checked(code, "it is a folder" if place is None else "the mapping saves nothing in S3")
-    if bucket == place.bucket:
+    folder = f"{_FAILED_BATCHES}{reader.mapping.get('UUID')}/"
+    if bucket == place.bucket and folder.startswith(place.folder):
         return passed(code, f"failed batches go to {on_failure.url}")
-    why = f"failed batches go to the bucket {bucket}, and you ask about {on_failure.url}"
+    why = f"failed batches go to s3://{bucket}/{_FAILED_BATCHES}, and you ask about {on_failure.url}"
     return failed(code, why, f"type --on-failure s3://{bucket}")
 
 

@@ -409,6 +409,7 @@ WRONG = [
         FAILED,
         "--on-failure s3://acme-failures",
     ),
+    ("another folder of it", on_failure(url=f"{right.ON_FAILURE}/typo"), "on-failure", FAILED, "s3://acme-failures"),
     ("a batch held back", on_failure(held_back=held_back(1)), "on-failure-empty", FAILED, "ddbtrail replay orders"),
     ("many", on_failure(held_back=held_back(20_000, is_whole=False)), "on-failure-empty", FAILED, "more than 20 000"),
     (
@@ -515,6 +516,7 @@ RIGHT = [
     ("a rule that is off", right.with_rule(Filter={}, Status="Disabled", Expiration={"Days": 1}), "archive-lifecycle"),
     ("a rule elsewhere", right.with_rule(Filter={"Prefix": "logs/"}, Expiration={"Days": 1}), "archive-lifecycle"),
     ("instant Glacier", right.with_rule(Transitions=[{"StorageClass": "GLACIER_IR"}]), "archive-lifecycle"),
+    ("Lambda's own folder", on_failure(url=f"{right.ON_FAILURE}/aws/lambda"), "on-failure"),
     (
         "tiers that are off",
         right.with_bucket(
