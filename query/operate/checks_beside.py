@@ -23,7 +23,7 @@ def check_on_failure(
         why = "no on-failure bucket is named, and no mapping of ddbtrail tells of one"
         yield from (not_checked(code, why) for code in ("on-failure", "on-failure-empty", "on-failure-lifecycle"))
         return
-    yield _is_destination(on_failure, reader)
+    yield check_destination(on_failure, reader)
     yield held_back("on-failure-empty", on_failure.held_back, table)
     if on_failure.lifecycle is None:
         yield not_checked("on-failure-lifecycle", "it is a folder")
@@ -35,7 +35,8 @@ def check_on_failure(
         yield check_lifecycle("on-failure-lifecycle", on_failure.lifecycle, place, keeps_versions=False)
 
 
-def _is_destination(on_failure: OnFailure, reader: StreamReader | Missing | Unknown) -> Finding:
+def check_destination(on_failure: OnFailure, reader: StreamReader | Missing | Unknown) -> Finding:
+    """That one looks where the mapping puts failed batches: anywhere else nothing is ever held back."""
     code = "on-failure"
     if isinstance(reader, Missing | Unknown):
         return not_checked(code, reader.why if isinstance(reader, Unknown) else "there is no mapping of ddbtrail")

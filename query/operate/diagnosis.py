@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from query.operate.answers import Missing, Unknown
-from query.operate.checks_beside import check_derived, check_on_failure, held_back
+from query.operate.checks_beside import check_derived, check_destination, check_on_failure, held_back
 from query.operate.checks_bucket import check_archive_bucket
 from query.operate.checks_function import check_function, check_key
 from query.operate.checks_mapping import check_mapping, check_result, check_state
@@ -73,8 +73,10 @@ def examine(health: Health, table: str, now_ms: int) -> Iterator[Finding]:
     yield check_lag(health.lag)
     yield check_newest(health.trail, None, now_ms)
     if health.on_failure is None:
-        yield not_checked("held-back", "no on-failure bucket is named, and no mapping of ddbtrail tells of one")
+        why = "no on-failure bucket is named, and no mapping of ddbtrail tells of one"
+        yield from (not_checked(code, why) for code in ("on-failure", "held-back"))
     else:
+        yield check_destination(health.on_failure, reader)
         yield held_back("held-back", health.on_failure.held_back, table)
     yield check_quarantine(health.trail)
 

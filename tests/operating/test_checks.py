@@ -771,6 +771,7 @@ def with_held_back(found):
         (with_held_back(held_back(3)), "held-back", FAILED, 1),
         (with_held_back(DENIED), "held-back", NOT_CHECKED, 4),
         (health(on_failure=None), "held-back", NOT_CHECKED, 0),
+        (health(on_failure=replace(right.on_failure(), url=f"{right.ON_FAILURE}/typo")), "on-failure", FAILED, 1),
         (health(trail=DENIED), "newest", NOT_CHECKED, 4),
         (health(trail=None), "newest", NOT_CHECKED, 0),
         (health(trail=TrailFacts({}, right.NOW_MS, 1)), "quarantine", WARNING, 0),
@@ -852,6 +853,8 @@ def test_the_essential_checks_are_the_documented_ones():
 def test_every_code_stands_in_the_documentation():
     """Scripts compare codes: they are looked up there."""
     page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall("The checks, in `findings`, are ([^.]*)[.]", page)
+    assert re.findall("`([a-z-]+)`", sentence) == [finding.check for finding in examine(health(), "orders", 0)]
     table = page.split("### Is it archived as it should be?")[1].split("### How does it go?")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     documented = [code.strip(" `") for row in rows for code in row.split(",")]
