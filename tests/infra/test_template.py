@@ -25,6 +25,7 @@ from query.cli import run
 from tests.archiving.batches import CHANGED_AT_S, record
 from tests.infra.resolved import PSEUDO, Resolved, allowed, denied
 from tests.system.parts import REPOSITORY
+from tests.system.test_package import PEAK_BYTES_MAX
 
 STREAM = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-01T00:00:00.000"
 TABLE = STREAM.partition("/stream/")[0]
@@ -181,15 +182,16 @@ def test_the_stack_is_made_of_these_kinds_and_no_others(template):
     assert {resource["Type"] for resource in template["Resources"].values()} == RESOURCE_TYPES
 
 
-def test_the_function_is_what_the_package_is_built_for(stack):
-    """Python, handler and archive as the code knows them."""
-    function = stack.properties("ArchiveFunction")
+def test_the_function_is_what_the_package_is_built_for(template, stack):
+    """Python, handler and archive as the code knows them; the memory that tests/system/test_package.py leaves it."""
+    function, memory = stack.properties("ArchiveFunction"), template["Parameters"]["MemorySize"]
     assert function["Runtime"] == f"python{PYTHON}"
     assert function["Handler"] == "archiver.handler.archive"
     assert function["Architectures"] == ["arm64"]
     assert function["Environment"]["Variables"]["DDBTRAIL_ARCHIVE"] == "s3://trail-archive/ddbtrail"
     assert "ReservedConcurrentExecutions" not in function, "it would throttle, or stop, what must not wait"
     assert 120 < function["Timeout"] <= 900, "longer than one object is tried, and what Lambda allows"
+    assert memory["MinValue"] * 1024**2 >= 2 * PEAK_BYTES_MAX, "half is left to what differs from the measurement"
 
 
 # What a parameter is named after, and where it must arrive: (resource, path to the setting), value given, value there.
