@@ -112,6 +112,17 @@ def test_replaying_twice_doubles_nothing(place):
     assert "3 records: 0 archived now, 3 there already" in answer.err
 
 
+def test_a_batch_that_is_held_back_twice_is_archived_once(place):
+    """Lambda delivers at least once, to the destination too: the second object finds what the first one put."""
+    place.hold("a", 1, 2, 3)
+    place.hold("b", 1, 2, 3)
+    answer = place.replay("orders")
+    assert answer.code == 0
+    assert place.objects() == archived(records(1, 2, 3))
+    assert "6 records: 3 archived now, 3 there already" in answer.err
+    assert len(answer.out) == 2
+
+
 def test_what_was_archived_in_another_cut_is_archived_once_more_and_answered_once(place):
     """Lambda cuts a batch anew on every try, so the archive may hold half of it: reading removes what stands twice."""
     Writer(FolderStore(place.archive), Streams()).archive(records(1, 2), now_ms=NOW_MS)
@@ -308,6 +319,11 @@ def test_an_object_of_two_tables_is_not_for_deletion(place):
     assert answer.out == []
     assert "no object may be deleted" in answer.err
     assert place.replay("--all").out == [f"rm -- {place.held_back / FOLDER / 'a'}"]
+
+
+def test_an_object_in_which_nothing_was_found_is_not_for_deletion():
+    """Settled is what was archived, not what gave no trouble."""
+    assert not Replayed().is_settled
 
 
 def test_the_lines_delete_what_is_settled_and_nothing_else(place):
