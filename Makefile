@@ -93,7 +93,7 @@ bench: $(INSTALLED) $(EMULATORS) ## Measure; docs/performance.md says what the f
 	@$(BIN)/python -m benchmarks
 
 .PHONY: package
-package: $(INSTALLED) ## Build the Lambda packages and the CloudFormation template into build/
+package: $(INSTALLED) ## Build the Lambda packages, and the templates that deploy them, into build/
 	@$(BIN)/python -m infra.build $(if $(CODE_BUCKET),--code-bucket $(CODE_BUCKET))
 
 .PHONY: lint
