@@ -486,6 +486,7 @@ def line_of(text, part):
 WRONG = {
     "an unknown price": ("[price.s3_put]", "[price.s3_putt]", "line {}: price.s3_putt is not known"),
     "an unknown section": ("[about]", "[abuot]", "line {}: abuot is not known"),
+    "a misspelled section": ("[price.s3_put]", "[prices.s3_put]", "line {}: prices is not known"),
     "an unknown value": ("usd = 0.03\n", "usd = 0.03\neur = 0.03\n", "line {}: price.{name}.eur is not known"),
     "a price that is a text": ("usd = 3.00", 'usd = "3.00"', "line {}: price.cloudwatch_dashboard.usd is '3.00'"),
     "a price below nothing": ("usd = 3.00", "usd = -3", "line {}: price.cloudwatch_dashboard.usd is -3"),
