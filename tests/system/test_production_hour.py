@@ -220,6 +220,7 @@ def growth_of(resident: list[tuple[int, int]]) -> tuple[float, float, list[int]]
 
 
 def simulate_hour(size: Size, folder: Path, *, seed: int) -> None:
+    """The figures of each half are printed as soon as they are known: the first are told also if the second fails."""
     began = time.monotonic()
     environment = {
         **function_environment(KeySchema=f"orders={','.join(SCHEMA)}"),
@@ -231,31 +232,41 @@ def simulate_hour(size: Size, folder: Path, *, seed: int) -> None:
         hour.play()
         resident = list(function.resident_bytes)
         repeated = hour.repeat_the_largest_batch()
-    written_s = time.monotonic() - began
+    check_function(hour, resident, repeated, seconds=time.monotonic() - began)
     evidence = check_hour(hour, folder / "archive", seed)
+    tested_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"rows in evidence {evidence.rows:,}, segments {evidence.segments:,}; the table at {size.instants} instants and "
+        f"the changes of {size.windows} windows are the journal's\n"
+        f"the test itself at most {tested_mib} MiB, in all {time.monotonic() - began:.0f} s"
+    )
+
+
+def check_function(
+    hour: Hour, resident: list[tuple[int, int]], repeated: list[tuple[int, int]], *, seconds: float
+) -> None:
+    """Every fault happened, and the memory of the function is flat."""
     median_growth, most_growth, samples = growth_of(resident)
     repeated_growth, _, _ = growth_of(repeated)
     faults = {**hour.happened, **{name: count for name, count in hour.mapping.happened.items() if count}}
-    tested_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    journal = hour.production.journal
     print(
-        f"\nchanges {len(hour.production.journal.of_change):,}, poison {len(hour.production.journal.poison)}, "
-        f"rows in evidence {evidence.rows:,}, segments {evidence.segments:,}\n"
-        f"invocations {hour.invocations:,}, containers {function.generation}\n"
+        f"\nchanges {len(journal.of_change):,}, poison {len(journal.poison)}, written in {seconds:.0f} s\n"
+        f"invocations {hour.invocations:,}, containers {hour.function.generation}\n"
         f"faults {dict(sorted(faults.items()))}\n"
         f"resident memory of the function, last container: {min(samples) >> 20} to {max(samples) >> 20} MiB in "
         f"{len(samples)} samples; second half by first: median {median_growth:.3f}, greatest {most_growth:.3f}, "
-        f"of {REPETITIONS} deliveries of one batch {repeated_growth:.3f}\n"
-        f"the test itself at most {tested_mib} MiB; written in {written_s:.0f} s, "
-        f"in all {time.monotonic() - began:.0f} s"
+        f"of {REPETITIONS} deliveries of one batch {repeated_growth:.3f}",
+        flush=True,
     )
     assert hour.failed_batches == 0, "no fault lasted long enough for the destination"
-    assert len(hour.production.journal.of_change) == size.changes
+    assert len(journal.of_change) == hour.size.changes
     assert not {*FAULTS, "lost response", "bisect", "duplicate delivery", "restart"} - faults.keys(), faults
-    assert function.generation > 1
+    assert hour.function.generation > 1
     assert len(samples) > 50
     assert repeated_growth <= MOST_GROWTH
     # Few and uneven batches leave a new high-water mark at any time: that is no growth.
-    assert not size.is_steady or max(median_growth, most_growth) <= MOST_GROWTH
+    assert not hour.size.is_steady or max(median_growth, most_growth) <= MOST_GROWTH
 
 
 def test_an_hour_with_few_changes_is_archived_whole(tmp_path):
