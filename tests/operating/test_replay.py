@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -231,17 +232,26 @@ def test_all_tables_go_each_into_its_own_trail(place):
     assert place.objects() == archived(records(1, arn=CUSTOMERS), records(2))
 
 
-def test_a_name_that_two_tables_bear_is_asked_about(place):
-    """Two accounts, one name, one bucket: one of them was not meant."""
-    other = arn_of("orders", account="999988887777")
+@pytest.mark.parametrize(
+    ("other", "told_apart"),
+    [
+        (arn_of("orders", account="999988887777"), "999988887777/eu-west-1/orders"),
+        (ORDERS.replace("eu-west-1", "us-east-1"), "us-east-1/orders"),
+    ],
+    ids=["account", "region"],
+)
+def test_a_name_that_two_tables_bear_is_asked_about(place, other, told_apart):
+    """Two accounts or regions, one name, one bucket: one of the two was not meant."""
     place.hold("a", 1)
     place.hold("b", 2, arn=other)
     answer = place.replay("orders")
     assert answer.code == 2
-    assert "111122223333/eu-west-1/orders, 999988887777/eu-west-1/orders" in answer.err
+    assert "candidates: 111122223333/eu-west-1/orders, " in answer.err
+    assert told_apart in answer.err
     assert place.objects() <= archived(records(1))
-    assert place.replay("999988887777/eu-west-1/orders").code == 0
-    assert place.objects() == archived(records(1), records(2, arn=other))
+    shutil.rmtree(place.archive)
+    assert place.replay(told_apart).code == 0
+    assert place.objects() == archived(records(2, arn=other))
 
 
 # --- one bad object ---
