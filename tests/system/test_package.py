@@ -169,6 +169,25 @@ def test_two_wheels_with_one_file_are_refused(tmp_path):
         build.package_contents(sorted(tmp_path.glob("*.whl")))
 
 
+def test_a_wheel_that_wants_an_installer_is_refused(tmp_path):
+    """Its `.data` files belong elsewhere: packed where they lie, they would be missed at run time. Commands may go."""
+    with zipfile.ZipFile(tmp_path / "one-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("one-1.data/scripts/one", "#!python")
+        wheel.writestr("one-1.data/purelib/one.py", "")
+    with pytest.raises(
+        PackageRefused, match=r"one-1-py3-none-any\.whl wants an installer for one-1\.data/purelib/one\.py"
+    ):
+        build.package_contents([tmp_path / "one-1-py3-none-any.whl"])
+
+
+def test_contents_that_are_unfit_are_never_written(tmp_path):
+    """The refusal stands where packages are made, not only where it is tested."""
+    with zipfile.ZipFile(tmp_path / "duckdb-2.0.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("duckdb/__init__.py", "")
+    with pytest.raises(PackageRefused, match="the archiver's package would hold duckdb"):
+        build.package_contents([tmp_path / "duckdb-2.0.0-py3-none-any.whl"])
+
+
 def test_the_lock_names_a_digest_for_every_wheel_and_nothing_that_the_runtime_brings():
     """A requirement without a digest would take whatever the index answers."""
     locked = parse_lock(LOCK.read_text())
