@@ -6,7 +6,6 @@ to be missing; the account of the table (`data`) and that of the archive (`kept`
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, Final
@@ -31,11 +30,10 @@ from query.operate.facts import (
     TrailFacts,
 )
 from query.operate.role import role_of
+from query.operate.stream_readers import concurrency_of, lag_of, mapping_of, readers_of
 from query.table_ref import TableRef
 
 UNREAD_TABLE: Final = Unknown("the table could not be read")
-_LAG_WINDOW: Final = timedelta(hours=3)  # at one point a minute far below the 1,440 that one answer holds
-_MOST_MAPPING_PAGES: Final = 50  # 100 mappings each
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,49 +150,7 @@ class Gathering:
 
     @cached_property
     def readers(self) -> Readers:
-        if not is_said(self.table):
-            return Readers(UNREAD_TABLE, UNREAD_TABLE)
-        latest_arn = self.table.get("LatestStreamArn")
-        latest = self._read_by({"EventSourceArn": latest_arn}) if latest_arn else ()
-        if isinstance(latest, Unknown) or any(reader.is_ours for reader in latest):
-            return Readers(latest)
-        # A mapping stays bound to the stream it was made for: a re-created stream leaves it reading the old one.
-        return Readers(latest, self._read_by({}, beside=latest_arn))
-
-    def _read_by(self, request: dict[str, Any], *, beside: str | None = None) -> tuple[StreamReader, ...] | Unknown:
-        """The mappings of the table's streams that a request lists, but for those of the stream `beside`."""
-        assert is_said(self.table)
-        listed = self._lambda.list(
-            "list_event_source_mappings",
-            "lambda:ListEventSourceMappings",
-            "EventSourceMappings",
-            most_pages=_MOST_MAPPING_PAGES,
-            **request,
-        )
-        if isinstance(listed, Missing | Unknown):
-            return listed if isinstance(listed, Unknown) else Unknown(listed.what)
-        if not listed.is_whole:
-            return Unknown(f"more than {len(listed.items)} event source mappings: not all were read")
-        streams = f"{self.table.get('TableArn')}/stream/"
-        return tuple(
-            self._stream_reader(mapping)
-            for mapping in listed.items
-            if str(mapping.get("EventSourceArn")).startswith(streams) and mapping.get("EventSourceArn") != beside
-        )
-
-    def _stream_reader(self, mapping: Any) -> StreamReader:
-        if mapping.get("KMSKeyArn"):
-            # "If filter criteria is encrypted, this field shows up as null in the response of
-            # ListEventSourceMapping" (API *EventSourceMappingConfiguration*): only Get decrypts it.
-            whole = self._lambda.ask("get_event_source_mapping", "lambda:GetEventSourceMapping", UUID=mapping["UUID"])
-            mapping = {**mapping, **whole} if is_said(whole) else mapping
-        function = self._lambda.ask(
-            "get_function_configuration",
-            "lambda:GetFunctionConfiguration",
-            missing={"ResourceNotFoundException": "the function is gone"},
-            FunctionName=mapping.get("FunctionArn", ""),
-        )
-        return StreamReader(mapping, function)
+        return readers_of(self._lambda, self.table) if is_said(self.table) else Readers(UNREAD_TABLE, UNREAD_TABLE)
 
     @cached_property
     def reader(self) -> StreamReader | Missing | Unknown:
@@ -205,17 +161,13 @@ class Gathering:
         """The mapping that archives, asked for once more; empty if there is none or it is not known."""
         if isinstance(self.reader, Missing | Unknown):
             return {}
-        mapping = self.reader.mapping
-        action = "lambda:GetEventSourceMapping"
-        answer = self._lambda.ask("get_event_source_mapping", action, UUID=mapping.get("UUID", ""))
-        return answer if is_said(answer) else mapping
+        answer = mapping_of(self._lambda, self.reader.mapping)
+        return answer if is_said(answer) else self.reader.mapping
 
     def _concurrency(self) -> Answer:
         if isinstance(self.reader, Missing | Unknown):
             return Unknown("there is no function of ddbtrail")
-        name = ":".join(str(self.reader.mapping.get("FunctionArn")).split(":")[:7])  # without version or alias
-        action = "lambda:GetFunctionConcurrency"
-        return self._lambda.ask("get_function_concurrency", action, FunctionName=name)
+        return concurrency_of(self._lambda, self.reader.mapping)
 
     @property
     def _lambda(self) -> Asker:
@@ -266,26 +218,8 @@ class Gathering:
         """How old the records of the newest batch were, as CloudWatch has it; Missing without a recent batch."""
         if isinstance(self.reader, Missing | Unknown):
             return self.reader if isinstance(self.reader, Unknown) else Missing("there is no function of ddbtrail")
-        name = str(self.reader.mapping.get("FunctionArn")).split(":")[6:7]
-        until = datetime.fromtimestamp(self.now_ms() / 1_000, UTC)
-        answer = self._asker(self.data, "cloudwatch", self._region).ask(
-            "get_metric_statistics",
-            "cloudwatch:GetMetricStatistics",
-            Namespace="AWS/Lambda",
-            MetricName="IteratorAge",
-            Dimensions=[{"Name": "FunctionName", "Value": "".join(name)}],
-            StartTime=until - _LAG_WINDOW,
-            EndTime=until,
-            Period=60,
-            Statistics=["Maximum"],
-        )
-        if not is_said(answer):
-            return answer  # type: ignore[return-value]  # what is not said is Missing or Unknown
-        points = sorted(answer.get("Datapoints") or (), key=lambda point: point["Timestamp"])
-        if not points:
-            return Missing(f"no batch in the last {_LAG_WINDOW // timedelta(hours=1)} hours")
-        newest = points[-1]
-        return Lag(round(newest["Maximum"]), round(newest["Timestamp"].timestamp() * 1_000))
+        cloudwatch = self._asker(self.data, "cloudwatch", self._region)
+        return lag_of(cloudwatch, self.reader.mapping, self.now_ms())
 
     # --- the role ---
 
