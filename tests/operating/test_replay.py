@@ -556,6 +556,12 @@ def test_quiet_leaves_errors_and_results(place):
     assert len(answer.out) == 1
 
 
+def environ(**settings: str) -> dict[str, str]:
+    """For a process of its own, whose output is buffered as everyone's is."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return inherited | {"PYTHONPATH": str(REPOSITORY)} | settings
+
+
 def test_a_reader_that_has_seen_enough_ends_the_lines_and_not_the_work(place):
     """`| head -1` on a command that writes: the rest is archived all the same, and the exit code is that of the work."""
     for number in range(1, 21):
@@ -563,7 +569,7 @@ def test_a_reader_that_has_seen_enough_ends_the_lines_and_not_the_work(place):
     place.put("99", b"oops")
     process = subprocess.Popen(
         COMMAND,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -584,7 +590,7 @@ def test_names_that_are_no_text_are_told_and_deleted_as_they_are(place):
     os.rename(place.held_back / FOLDER / "a", path)
     done = subprocess.run(
         COMMAND,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        env=environ(PYTHONUTF8="1", PYTHONIOENCODING="utf-8:strict"),  # as under every locale but C
         capture_output=True,
         check=False,
     )
