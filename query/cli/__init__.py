@@ -30,7 +30,12 @@ COMMANDS: Final = (
     ("diff", "query.cli.item:diff", _ONE_ITEM, "Show what differs between two versions of an item."),
     ("log", "query.cli.table:log", _A_TABLE, "Show the changes of a whole table, newest first."),
     ("as-of", "query.cli.table:as_of", _A_TABLE, "Show a whole table as it was at an instant."),
-    ("coverage", "query.cli.coverage:coverage", _PROVE, "Show what a trail covers, and where something is missing."),
+    (
+        "coverage",
+        "query.cli.coverage:coverage",
+        _PROVE,
+        "Show what the trail of a table covers, and where something is missing.",
+    ),
     ("athena", "query.cli.athena:athena", _ELSEWHERE, "Write the statements with which Athena reads a trail."),
     ("archive", "query.cli.archive:archive", _OPERATE, "Archive recorded Lambda events of DynamoDB streams."),
     ("follow", "query.cli.follow:follow", _OPERATE, "Read a DynamoDB stream and archive it."),
