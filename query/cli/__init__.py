@@ -36,7 +36,12 @@ COMMANDS: Final = (
         _PROVE,
         "Show what the trail of a table covers, and where something is missing.",
     ),
-    ("athena", "query.cli.athena:athena", _ELSEWHERE, "Write the statements with which Athena reads a trail."),
+    (
+        "athena",
+        "query.cli.athena:athena",
+        _ELSEWHERE,
+        "Write the statements with which Athena reads the trail of a table.",
+    ),
     ("archive", "query.cli.archive:archive", _OPERATE, "Archive recorded Lambda events of DynamoDB streams."),
     ("follow", "query.cli.follow:follow", _OPERATE, "Read a DynamoDB stream and archive it."),
     (
