@@ -34,7 +34,7 @@ ELSEWHERE: Final = (
     ("second-reader", "nobody else has read this stream to compare with"),
     (
         "reconciliation",
-        "a baseline (ddbtrail baseline TABLE --scan) becomes a link of the image chain, two hours later",
+        "a baseline (ddbtrail baseline TABLE --scan) is a link of the image chain of items that rest for two hours",
     ),
     ("canary", "ddbtrail doctor TABLE --canary KEY writes one and waits for it"),
 )
