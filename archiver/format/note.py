@@ -84,8 +84,7 @@ class SignedNote:
         if not separator:
             raise ValueError("a note has an empty line between its text and its signatures")
         note = cls(text + "\n", tuple(_signatures(lines)))
-        if note.compose() != content:
-            raise ValueError("the note is not written as it should be")
+        assert note.compose() == content, "every part was parsed strictly"
         return note
 
 
