@@ -1,6 +1,7 @@
 """Evidence files to the rows of a question: fetched, checked, handed to the engine."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from query.catalog import Baseline, SegmentFile
@@ -15,11 +16,25 @@ from query.source import Source
 _KEPT_BYTES: Final = 64_000_000
 
 
+@dataclass(slots=True)
+class Learnt:
+    """What earlier questions found out about the segments of a trail, so that later ones need not.
+
+    Numbers too long for `facts_numbered`; changes that several rows tell of; whether any two rows contradict each other
+    (None: nobody has asked).
+    """
+
+    has_long_numbers: bool = False
+    has_repeats: bool = False
+    has_conflicts: bool | None = None
+
+
 class Reader:
     """Opens the evidence of one trail for questions on one engine."""
 
     def __init__(self, source: Source, segments: Sequence[SegmentFile]) -> None:
         self.source = source
+        self.learnt = Learnt()
         self._segments = segments
         self._loaded: list[EvidenceFile] | None = None
 
@@ -35,6 +50,11 @@ class Reader:
                 loading.load_segments(files)
             self._loaded = files
         question.use_loaded(self._loaded)
+
+    def read_all_segments(self, question: Question) -> list[str]:
+        """Makes all segments of the trail the relation `changes`; their names, in order of `file_index`."""
+        self.read_segments(question, self._segments)
+        return [segment.stored.name for segment in self._segments]
 
     def read_baseline(self, question: Question, relation: str, baseline: Baseline | None) -> None:
         """Makes a baseline the relation `floor` or `ceiling`, its digests checked first."""

@@ -90,9 +90,9 @@ def reconstruct(
     _set_moment(question, coverage, spans, plan, moment, item_keys)
     if item_keys is not None:
         _restrict(question, plan)
-    is_tied = _find_facts(question, spans, plan, moment)
+    is_tied = _find_facts(question, reader, spans, plan, moment)
     question.run("sides")
-    conflicts = find_conflicts(question.rows("tied"), _segment_names(plan)) if is_tied else ()
+    conflicts = _conflicts_of_answers(question, reader, plan) if is_tied else ()
     # Images are read late, and only of the rows that an answer may rest on.
     question.run("p_rows")
     question.run("n_rows" if question.rows("has_changes_after")[0][0] else "n_rows_empty")
@@ -104,8 +104,21 @@ def reconstruct(
     return States(question, coverage, conflicts)
 
 
-def _segment_names(plan: StatePlan) -> list[str]:
-    return [segment.stored.name for segment in plan.segments]
+def _conflicts_of_answers(question: Question, reader: Reader, plan: StatePlan) -> tuple[Conflict, ...]:
+    """The conflicts among changes that an answer may rest on and that several rows tell of.
+
+    To compare those rows is a good part of a question, so from the second question on it is known whether any two rows
+    of the trail contradict each other at all; mostly none do.
+    """
+    learnt = reader.learnt
+    if learnt.has_repeats and learnt.has_conflicts is None:
+        with question.beside() as whole:
+            names = reader.read_all_segments(whole)
+            learnt.has_conflicts = bool(find_conflicts(whole.rows("range_conflicts"), names))
+    learnt.has_repeats = True
+    if learnt.has_conflicts is False:
+        return ()
+    return find_conflicts(question.rows("tied"), [segment.stored.name for segment in plan.segments])
 
 
 def _restrict(question: Question, plan: StatePlan) -> None:
@@ -193,11 +206,15 @@ def _end_ms(coverage: Coverage, label: str) -> int:
     return next(end.at_ms for end in coverage.ends if end.stream_label == label)
 
 
-def _find_facts(question: Question, spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -> bool:
+def _find_facts(
+    question: Question, reader: Reader, spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment
+) -> bool:
     """Makes the relation `facts`; whether an answer may rest on a change that several rows tell of."""
-    question.run("facts_numbered" if _fits_numbers(spans, plan, moment) else "facts")
+    fits_numbers = not reader.learnt.has_long_numbers and _fits_numbers(spans, plan, moment)
+    question.run("facts_numbered" if fits_numbers else "facts")
     is_stepped_back, is_tied, is_beyond_numbers = question.rows("facts_told")[0]
     if is_beyond_numbers:
+        reader.learnt.has_long_numbers = True
         question.run("facts")
         is_stepped_back, is_tied, _ = question.rows("facts_told")[0]
     if is_stepped_back:

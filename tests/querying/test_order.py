@@ -1,4 +1,6 @@
-"""Order by number and order by text give one answer, at the last number that fits and the first that does not."""
+"""Order by number and by text give one answer, at the last number that fits and the first that does not; and what one
+question has found out serves the next.
+"""
 
 import pytest
 
@@ -65,3 +67,81 @@ def test_the_greatest_sequence_number_is_the_last_change(tmp_path, monkeypatch, 
     assert f'"n":{{"N":"{records - 1}"}}' in found.image
     assert ("facts" in asked) is is_by_text
     assert "facts_numbered" in asked, "numbers are tried first"
+
+
+# --- what a question need not find out again ---
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The names of the statements that were asked, in order."""
+    names = []
+    run, rows = Question.run, Question.rows
+    monkeypatch.setattr(
+        Question, "run", lambda self, name, values=None: (names.append(name), run(self, name, values))[1]
+    )
+    monkeypatch.setattr(
+        Question, "rows", lambda self, name, values=None: (names.append(name), rows(self, name, values))[1]
+    )
+    return names
+
+
+def ask(table):
+    """What the table was at the last change: images, and the sequence numbers that are told in two ways."""
+    state = table.as_of(f"@{T0}")
+    answer = [one.image for one in state.states()], [conflict.sequence_number for conflict in state.conflicts]
+    state.close()
+    return answer
+
+
+def repeated(folder, *, is_contradicted):
+    """An archive in which the last change stands twice: the same, or not."""
+    first, second = versions(10**21, 10**21 + 1)
+    writer = Writer(FolderStore(folder), Streams())
+    writer.archive([first, second], now_ms=T0 * 1000)
+    if is_contradicted:
+        second["dynamodb"]["NewImage"]["n"] = {"N": "7"}
+    writer.archive([second], now_ms=T0 * 1000)
+    return query.open(str(folder)).table("orders")
+
+
+def test_rows_that_repeat_are_compared_once_if_nothing_contradicts(tmp_path, asked):
+    """Comparing them is a good part of a question, and evidence does not change between two."""
+    table = repeated(tmp_path / "archive", is_contradicted=False)
+    answers = [ask(table) for _ in range(4)]
+    assert answers == [answers[0]] * 4
+    assert (asked.count("tied"), asked.count("range_conflicts")) == (1, 1)
+
+
+def test_a_contradiction_is_told_by_every_question(tmp_path):
+    """Also by the one after the one that looked at everything."""
+    table = repeated(tmp_path / "archive", is_contradicted=True)
+    for _ in range(4):
+        assert ask(table) == ([], [f"{10**21 + 1:040d}"])
+
+
+def test_a_contradiction_elsewhere_refuses_nothing(tmp_path):
+    """That a trail has one says nothing of the items that it is not about, however often is asked."""
+    table = repeated(tmp_path / "archive", is_contradicted=True)
+    other = [
+        {**record, "eventID": f"{number:032x}"} for number, record in enumerate(versions(10**21 + 5, 10**21 + 6), 50)
+    ]
+    for record in other:
+        record["dynamodb"]["Keys"] = {"id": {"S": "b"}}
+        for name in {"OldImage", "NewImage"} & record["dynamodb"].keys():
+            record["dynamodb"][name]["id"] = {"S": "b"}
+    writer = Writer(FolderStore(tmp_path / "archive"), Streams())
+    writer.archive(other, now_ms=T0 * 1000)
+    writer.archive(other[1:], now_ms=T0 * 1000)
+    table = query.open(str(tmp_path / "archive")).table("orders")
+    for _ in range(3):
+        images, conflicts = ask(table)
+        assert [image.count('"S":"b"') for image in images] == [1]
+        assert conflicts == [f"{10**21 + 1:040d}"]
+
+
+def test_numbers_are_tried_once_where_they_do_not_fit(tmp_path, asked):
+    """A trail with longer sequence numbers has them in every question."""
+    table = query.open(str(archived(tmp_path / "archive", [10**38, 10**38 + 1], batches_of=2))).table("orders")
+    assert [ask(table) for _ in range(3)] == [ask(table)] * 3
+    assert (asked.count("facts_numbered"), asked.count("facts")) == (1, 4)
