@@ -274,6 +274,7 @@ def test_an_hour_with_few_changes_is_archived_whole(tmp_path):
     simulate_hour(SHORT, tmp_path, seed=1)
 
 
+@pytest.mark.slowest
 @pytest.mark.long
 def test_an_hour_with_a_million_changes_is_archived_whole(tmp_path):
     """300 writes a second, and everything that can go wrong does; the function's memory is flat."""
