@@ -95,6 +95,22 @@ def canonical_of(members):
     return orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
 
 
+@pytest.mark.parametrize(
+    ("entry", "changed"),
+    [
+        (ENTRIES[1], {"description_sha256": "x"}),
+        (ENTRIES[1], {"stream_label": "yesterday"}),
+        (SEGMENT, {"file_sha256": HEX[:-1]}),
+        (SEGMENT, {"last_sequence": "9"}),
+        (INTERVAL, {"sealed_at_ms": 2**53 + 1}),
+    ],
+)
+def test_a_member_out_of_its_grammar_is_refused(entry, changed):
+    """Each by the first value beyond what it may be."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_entry(canonical_of(json.loads(compose_entry(entry)) | changed))
+
+
 @pytest.mark.parametrize("spelling", [b" %s", b"%s\n", b"[%s]"])
 def test_an_entry_in_another_spelling_is_refused(spelling):
     """Two texts of one entry would have two leaves."""
@@ -283,6 +299,22 @@ def test_what_is_no_seal_is_refused(changed):
     without = {name: value for name, value in json.loads(FIRST.compose()).items() if name not in changed}
     with pytest.raises(ValueError, match=r"."):
         Seal.parse(canonical_of(without | ({"size": 0} if "beside" in changed else {})))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        FIRST.compose() + b"\n",
+        FIRST.compose().replace(b'"size":3', b'"size": 3'),
+        FIRST.compose().replace(b'"size":3', b'"size":9,"size":3'),
+        FIRST.compose().replace(b"ddbtrail 1", b"\\u0064dbtrail 1"),
+    ],
+)
+def test_a_seal_in_another_spelling_is_refused(other):
+    """The next seal names the digest of these very bytes."""
+    assert other != FIRST.compose()
+    with pytest.raises(ValueError, match="canonical"):
+        Seal.parse(other)
 
 
 @PROPERTY
