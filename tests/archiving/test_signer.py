@@ -1,5 +1,6 @@
 """Keys and signatures: made once, for their owner only, and checked by other means than ours: cryptography and openssl."""
 
+import os
 import shutil
 import stat
 import subprocess
@@ -83,6 +84,14 @@ def test_openssl_accepts_key_and_signature(tmp_path, kind):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(params=[0o000, 0o077])
+def _umask(request):
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("_umask")
 def test_only_the_owner_may_read_a_private_key(tmp_path):
     """Whatever the umask; and everybody the public one."""
     create_key(tmp_path / "key")
@@ -101,6 +110,14 @@ def test_a_key_is_never_replaced(tmp_path, there):
     with pytest.raises(KeyRefused, match="is there already"):
         create_key(tmp_path / "key")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(there, b"precious")]
+
+
+def test_a_key_without_its_public_half_does_not_stay(tmp_path):
+    """A link to nothing where the public key should go is found only when it is written."""
+    (tmp_path / "key.pub").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(KeyRefused, match=r"key.pub is there already"):
+        create_key(tmp_path / "key")
+    assert not (tmp_path / "key").exists()
 
 
 def pem(key, encryption=None):
@@ -130,7 +147,17 @@ def test_a_key_that_is_not_there_says_how_to_make_one(tmp_path):
     """The first thing that goes wrong."""
     with pytest.raises(KeyRefused, match="could not be read") as refused:
         load_signer(tmp_path / "key")
-    assert "ddbtrail key create" in refused.value.hint
+    assert "openssl genpkey" in refused.value.hint
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed: apt-get install openssl")
+def test_a_key_that_openssl_made_is_taken(tmp_path):
+    """As the hint says."""
+    made = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(tmp_path / "key")]
+    subprocess.run(made, check=True, capture_output=True)
+    (tmp_path / "key").chmod(0o600)
+    signer = load_signer(tmp_path / "key")
+    assert holds(signer.public_key, signer.sign(NAME, TEXT).signature)
 
 
 # --- KMS ---
