@@ -288,6 +288,7 @@ def main() -> int:
         f"history {TABLE} 'CUST#9'",
         f"diff {TABLE} 'CUST#7' 0001",
         f"as-of {TABLE} now --explain",
+        f"coverage {TABLE}",
     ):
         say(f"  .venv/bin/ddbtrail {command} -a {shown}")
     return 0

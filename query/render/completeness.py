@@ -8,7 +8,7 @@ from query.completeness import BLIND_TO, Completeness
 from query.coverage import Uncovered
 from query.image_chain import ImageBreak, LinkEnd
 from query.instant import format_ms
-from query.render.findings import finding_lines
+from query.render.findings import finding_lines, wrapped
 from query.render.ids import short_ids
 from query.render.redaction import Redaction
 from query.render.sheet import Column, Json, Sheet, as_json
@@ -144,7 +144,8 @@ def completeness_lines(found: Completeness, redaction: Redaction, look: Look) ->
     for finding in findings:
         if finding.check in BLIND_TO:
             text = f"{finding.check} cannot see {BLIND_TO[finding.check]}"
-            yield f"{text if look.width is None else elide(text, look.width)}\n"
+            lines = [text] if look.width is None else wrapped(text, look.width, "")
+            yield from (f"{line}\n" for line in lines)
 
 
 def _line(place: Place, ids: Mapping[str, str], look: Look) -> str:
@@ -155,7 +156,7 @@ def _line(place: Place, ids: Mapping[str, str], look: Look) -> str:
         since, until = (_end(end, ids) for end in place.ends)
         names = f" ({', '.join(what.changed_attributes)})" if what.changed_attributes else ""
         key = key_text(what.item_key, place.redaction)
-        told = f"missing    {since} → {until}  {key}  {what.missing}{visible(names)}  {what.cause}"
+        told = f"missing    {key}  {what.missing}{visible(names)}  {since} → {until}  {what.cause}"
     return f"{told if look.width is None or look.is_full else elide(told, look.width)}\n"
 
 

@@ -83,13 +83,14 @@ def _lines(result: Result, text: str, fix: str, look: Look) -> Iterator[str]:
     if look.width is None or look.is_full or width_of(said) + len(_INDENT) <= look.width:
         yield f"{head}{said}\n"
         return
-    for number, line in enumerate(_wrapped(visible(text), look.width, _INDENT)):
+    for number, line in enumerate(wrapped(visible(text), look.width, _INDENT)):
         yield f"{head}{line.removeprefix(_INDENT)}\n" if number == 0 else f"{line}\n"
     if fix:
-        yield from (f"{line}\n" for line in _wrapped(f"{_ARROW}{visible(fix)}", look.width, _INDENT * 2))
+        yield from (f"{line}\n" for line in wrapped(f"{_ARROW}{visible(fix)}", look.width, _INDENT * 2))
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
+def wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Text in lines of at most `width` cells, as far as its words allow."""
     return textwrap.wrap(
         text,
         max(width, _NARROWEST),
