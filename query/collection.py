@@ -12,10 +12,10 @@ import orjson
 
 from archiver.format.keytext import key_text
 from query.answer import Version
+from query.conflicts import Conflict
 from query.history import Row, changes_of_item, conflicts_of, versions_of
 from query.item import Item
 from query.plan import ReadPlan, plan_changes
-from query.state import Conflict
 from query.versioned import Versioned
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 
 from archiver.format.layout import Trail
 from query.answer import Change, Version
+from query.conflicts import Conflict, find_conflicts
 from query.errors import IdentityConflict
 from query.plan import ReadPlan
-from query.state import Conflict, find_conflicts
 
 Row = Mapping[str, Any]
 

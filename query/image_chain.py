@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from archiver.format.values import same_attributes
 from query.catalog import Baseline, Evidence
+from query.conflicts import Conflict, find_conflicts
 from query.coverage import Coverage
 from query.diff import changed_attributes
 from query.engine import Question
 from query.plan import CLOCK_MARGIN_MS
 from query.rows import Reader
-from query.state import Conflict, find_conflicts
 
 CANNOT_SEE: Final = (
     "the last changes of an item, a life from insert to remove that is missing whole, "

@@ -3,7 +3,6 @@
 Invariants: images are read late, for winning rows only; a change in conflict gives no answer, and is reported.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +11,7 @@ from archiver.format.layout import HOUR_MS
 from archiver.format.values import same_attributes
 from query.answer import Basis, Outcome, State
 from query.catalog import Baseline, Evidence
+from query.conflicts import Conflict, find_conflicts
 from query.coverage import FIRST_TABLE, NO_LATER_TABLE, Coverage, LabelSpan, coverage_of
 from query.engine import Question
 from query.plan import StatePlan
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
 
 _NUMBERED_ROWS: Final = 1 << 20
 _NUMBERED_FILES: Final = 1 << 17
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """One change that rows of evidence contradict each other about: never chosen between.
-
-    `segments` are the objects that tell of it, `differs` the columns in which they do.
-    """
-
-    item_key: str
-    stream_label: str
-    sequence_number: str
-    segments: tuple[str, ...]
-    differs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,40 +218,6 @@ def _fits_numbers(spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -
         and spans[0].longest_file_rows <= _NUMBERED_ROWS
         and len(plan.segments) <= _NUMBERED_FILES
     )
-
-
-def find_conflicts(
-    rows: Sequence[tuple[str, str, str, str, int, str | None, str | None, int]], names: Sequence[str]
-) -> tuple[Conflict, ...]:
-    """The changes whose rows differ as values. A row: item key, label, sequence number, operation, creation time in ms,
-    old and new image, and the index of its segment among `names`.
-    """
-    told: dict[tuple[str, str, str], list[tuple[str, int, str | None, str | None, int]]] = defaultdict(list)
-    for item_key, label, sequence_number, *rest in rows:
-        told[item_key, label, sequence_number].append(tuple(rest))  # type: ignore[arg-type]
-    conflicts = []
-    for (item_key, label, sequence_number), versions in sorted(told.items()):
-        first = versions[0]
-        differs = {name for other in versions[1:] for name in _differences(first, other)}
-        if differs:
-            segments = tuple(dict.fromkeys(names[version[4]] for version in versions))
-            conflicts.append(Conflict(item_key, label, sequence_number, segments, tuple(sorted(differs))))
-    return tuple(conflicts)
-
-
-def _differences(
-    one: tuple[str, int, str | None, str | None, int], other: tuple[str, int, str | None, str | None, int]
-) -> list[str]:
-    found = []
-    if one[0] != other[0]:
-        found.append("op")
-    if one[1] != other[1]:
-        found.append("changed_at")
-    if not same_attributes(one[2], other[2]):
-        found.append("old_image")
-    if not same_attributes(one[3], other[3]):
-        found.append("new_image")
-    return found
 
 
 def _compare(question: Question) -> None:

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from archiver.format.layout import ROOT, Trail
-from query.answer import Change, State
+from query.answer import Change
 from query.catalog import Evidence
+from query.conflicts import Conflict, find_conflicts
 from query.coverage import Coverage, coverage_of
 from query.engine import Engine, Question
 from query.errors import UsageError
@@ -21,64 +22,18 @@ from query.plan import ReadPlan, StatePlan, changes_between, plan_changes, plan_
 from query.rev import Rev
 from query.rows import Reader, label_spans
 from query.source import Source
-from query.state import Conflict, Moment, States, find_conflicts, reconstruct
+from query.state import Moment, reconstruct
+from query.table_state import TableState
 from query.when import parse_when_or_rev
-from query.where import states_table, where_changes, where_states
+from query.where import where_changes
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from query.collection import Collection
     from query.item import Item
 
 _EVER_MS: Final = 2**62
 
 When = Any  # str of the time grammar, aware datetime, whenever.Instant, Instant or Rev
-
-
-class TableState:
-    """A table at an instant: iterate it, or take it as Arrow. Close it, or leave that to the end of the process.
-
-    `count` items existed; of `unknown` more the trail cannot tell; `conflicts` give no answer; `has_floor` says whether
-    a complete baseline shows items that never changed since coverage began. `at` is the instant or cut resolved.
-    """
-
-    def __init__(
-        self, states: States, plan: StatePlan, at: Instant | Rev, at_ms: int, *, where: str | None, best_effort: bool
-    ) -> None:
-        self._states = states
-        self._where = where
-        self._best_effort = best_effort
-        self.at = at
-        self.at_ms = at_ms
-        self.plan = plan.read
-        self.has_floor = plan.floor is not None or plan.ceiling is not None
-        self.coverage = states.coverage
-        self.conflicts = states.conflicts
-        self.unknown = states.unknown
-
-    @cached_property
-    def count(self) -> int:
-        """How many items `states` gives."""
-        if self._where is None and not self._best_effort:
-            return int(self._states.count)
-        return sum(1 for _ in self.states())
-
-    def states(self) -> Iterator[State]:
-        """The items that existed, in order of item key; filtered, if asked with `where`."""
-        existing = self._states.existing(with_guesses=self._best_effort)
-        return existing if self._where is None else where_states(existing, self._where)
-
-    def all_states(self) -> list[State]:
-        """Every item that any fact tells of, with its outcome, in order of item key."""
-        return self._states.all()
-
-    def arrow(self) -> "pa.Table":
-        """Columns `item_key`, `item`, `image` (JSON text), `changed_at`, `change_id`, `valid_from` (UTC)."""
-        return states_table(list(self.states()))
-
-    def close(self) -> None:
-        self._states.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from query.cli.options import ALL, DEFAULTS, PLAIN, Explain, Options, Shown, Tab
 if TYPE_CHECKING:
     from query.cli.invocation import Invocation
     from query.plan import ReadPlan
-    from query.table import TableState
+    from query.table_state import TableState
 
 
 def log(

@@ -75,7 +75,7 @@ class AnswerView:
 
 @dataclass(frozen=True, slots=True)
 class ConflictView:
-    """A change that segments contradict each other about (`query.state.Conflict`), as it is shown."""
+    """A change that segments contradict each other about (`query.conflicts.Conflict`), as it is shown."""
 
     conflict: Any
     redaction: Redaction = NOTHING_REDACTED

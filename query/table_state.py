@@ -1,0 +1,60 @@
+"""A whole table at an instant or a cut, as a person asks for it: items, counts, and what could not be told."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from query.answer import State
+from query.instant import Instant
+from query.plan import StatePlan
+from query.rev import Rev
+from query.state import States
+from query.where import states_table, where_states
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class TableState:
+    """A table at an instant: iterate it, or take it as Arrow. Close it, or leave that to the end of the process.
+
+    `count` items existed; of `unknown` more the trail cannot tell; `conflicts` give no answer; `has_floor` says whether
+    a complete baseline shows items that never changed since coverage began. `at` is the instant or cut resolved.
+    """
+
+    def __init__(
+        self, states: States, plan: StatePlan, at: Instant | Rev, at_ms: int, *, where: str | None, best_effort: bool
+    ) -> None:
+        self._states = states
+        self._where = where
+        self._best_effort = best_effort
+        self.at = at
+        self.at_ms = at_ms
+        self.plan = plan.read
+        self.has_floor = plan.floor is not None or plan.ceiling is not None
+        self.coverage = states.coverage
+        self.conflicts = states.conflicts
+        self.unknown = states.unknown
+
+    @cached_property
+    def count(self) -> int:
+        """How many items `states` gives."""
+        if self._where is None and not self._best_effort:
+            return int(self._states.count)
+        return sum(1 for _ in self.states())
+
+    def states(self) -> Iterator[State]:
+        """The items that existed, in order of item key; filtered, if asked with `where`."""
+        existing = self._states.existing(with_guesses=self._best_effort)
+        return existing if self._where is None else where_states(existing, self._where)
+
+    def all_states(self) -> list[State]:
+        """Every item that any fact tells of, with its outcome, in order of item key."""
+        return self._states.all()
+
+    def arrow(self) -> "pa.Table":
+        """Columns `item_key`, `item`, `image` (JSON text), `changed_at`, `change_id`, `valid_from` (UTC)."""
+        return states_table(list(self.states()))
+
+    def close(self) -> None:
+        self._states.close()
