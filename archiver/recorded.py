@@ -108,7 +108,7 @@ def _payload(here: Location, failure: dict[str, Any]) -> Any:
         f"{named.get('shardId', 'a shard')}, {named.get('startSequenceNumber', '?')} to "
         f"{named.get('endSequenceNumber', '?')}",
         hint="only an S3 destination keeps the payload; for 24 hours the stream still holds the records: "
-        f"ddbtrail follow --until-caught-up --stream {named.get('streamArn', 'ARN')}",
+        f"ddbtrail replay --all --on-failure {here.file}",
     )
 
 
