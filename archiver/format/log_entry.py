@@ -128,14 +128,21 @@ class KeyRotationEntry:
 
 @dataclass(frozen=True, slots=True)
 class IntervalEntry:
-    """What was looked at for this seal, from `from_ms` until before `to_ms`, and when it was made (epoch ms)."""
+    """What was looked at for this seal, from `from_ms` until before `to_ms`, and when it was made (epoch ms).
+
+    `previous_notice` leads to the notices of earlier seals: the size that the newest earlier seal with one extends, or
+    None. So they are all found without reading the seals between them.
+    """
 
     type: ClassVar[str] = "interval"
     from_ms: int
     to_ms: int
     sealed_at_ms: int
+    previous_notice: int | None
 
     def __post_init__(self) -> None:
+        if self.from_ms is None or self.to_ms is None:
+            raise ValueError("an interval has a beginning and an end")
         if not self.from_ms <= self.to_ms <= self.sealed_at_ms:
             raise ValueError("an interval ends before it begins, or was sealed before it ended")
 
@@ -150,6 +157,8 @@ LogEntry: TypeAlias = (
     | KeyRotationEntry
     | IntervalEntry
 )
+# All but segments and intervals, of which there are few: what a sealer must know of the whole log.
+NOTICES: Final = (OpenEntry, CloseEntry, QuarantineEntry, BaselineEntry, AcknowledgeEntry, KeyRotationEntry)
 TYPES: Final[Mapping[str, type[LogEntry]]] = {kind.type: kind for kind in get_args(LogEntry)}
 
 
@@ -246,6 +255,7 @@ _GRAMMAR: Final[Mapping[str, Callable[[str, Any], None]]] = {
     "from_ms": _or_null(_count),  # an interval compares it
     "to_ms": _or_null(_count),
     "sealed_at_ms": _count,
+    "previous_notice": _or_null(_count),
     "reason": _text,
     "public_key": _text,
 }

@@ -59,6 +59,9 @@ class Seal:
     checkpoint: SignedNote
 
     def __post_init__(self) -> None:
+        before = self.interval.previous_notice if self.entries and isinstance(self.entries[-1], IntervalEntry) else None
+        if before is not None and before >= self.size_before:
+            raise ValueError("the notices of earlier seals stand in earlier seals")
         if (self.size_before == 0) != (self.previous_sha256 is None):
             raise ValueError("the first seal of a log has none before it, and every other one has")
         kinds = [isinstance(entry, IntervalEntry) for entry in self.entries]
