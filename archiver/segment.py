@@ -112,6 +112,23 @@ def check_segment(content: bytes, source: StreamSource, place: SegmentName) -> l
     return records
 
 
+def segment_label(content: bytes) -> str:
+    """The stream label of a segment's first row. Raises NotEvidence for a file that has none."""
+    try:
+        check_stamp(content)
+        table = pq.read_table(pa.BufferReader(content), columns=["stream_label"], page_checksum_verification=True)
+        return str(table.column("stream_label")[0].as_py())
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
+        raise NotEvidence(f"the file is not a segment: {error}") from error
+
+
+def segment_writer(content: bytes) -> str:
+    """Who wrote a segment, in its own words."""
+    metadata = pq.read_metadata(pa.BufferReader(content)).metadata or {}
+    writer: bytes = metadata.get(METADATA_WRITER, b"")
+    return writer.decode("utf-8", "replace") or "unknown"
+
+
 def _check_row(record: ChangeRecord, source: StreamSource, place: SegmentName) -> None:
     """A row must be the one that its own delivered record makes: no column may say anything else than its leaf
     covers."""
