@@ -1,7 +1,7 @@
 """What lies in an on-failure destination, object by object: a bucket, or a folder or a file that was copied from one.
 
 Invariants: what cannot be listed or read is an error, never an empty answer; objects come in order of name; nothing is
-written or deleted here. boto3's exceptions are imported where S3 is asked, so that a folder needs none.
+written or deleted here.
 """
 
 import errno
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from archiver.errors import ArchiverError
+from archiver.errors import ArchiverError, StoreRefused, StoreUnavailable
 from archiver.store import ObjectStore, open_store
 
 # Lambda's payload has at most 6 MB, and as text in a text few characters take more than two. A file of messages may be
@@ -147,17 +147,16 @@ class HeldBackInS3:
         return f"aws s3 rm {shlex.quote(self.address(name))}{self.options}"
 
     def _asked(self, question: Any, what: str, action: str) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
         try:
             return question()
         except FileNotFoundError as error:
             raise DestinationUnreadable(
                 f"{what} is gone since it was listed", hint="somebody deleted it meanwhile: start again"
             ) from error
-        except (BotoCoreError, ClientError) as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-            raise DestinationUnreadable(f"{what} could not be read: {error}", hint=self._hint(code, action)) from error
+        except (StoreRefused, StoreUnavailable) as error:
+            told = error.__cause__
+            code = getattr(told, "response", {}).get("Error", {}).get("Code", "")
+            raise DestinationUnreadable(f"{what} could not be read: {told}", hint=self._hint(code, action)) from error
 
     def _hint(self, code: str, action: str) -> str:
         match code:

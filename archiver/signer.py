@@ -6,13 +6,14 @@ owner only, and refused where others may read it; what comes out is a signature 
 
 import os
 import stat
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -32,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from archiver.errors import ArchiverError
-from archiver.format.note import NoteSignature, ecdsa_key_id, ed25519_key_id
+from archiver.format.note import NoteSignature, SignedNote, ecdsa_key_id, ed25519_key_id
 
 KeyKind = Literal["ed25519", "p256"]
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
@@ -160,6 +161,28 @@ def key_id(key_name: str, public_key: PublicKey) -> bytes:
     if isinstance(public_key, Ed25519PublicKey):
         return ed25519_key_id(key_name, public_key.public_bytes_raw())
     return ecdsa_key_id(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def check_signature(note: SignedNote, key_name: str, public_key: PublicKey) -> None:
+    """Raises ValueError unless a note bears a valid signature of a key under a name. Others are passed over."""
+    ours = key_id(key_name, public_key)
+    signed = [one.signature for one in note.signatures if (one.key_name, one.key_id) == (key_name, ours)]
+    if not signed:
+        raise ValueError(f"it bears no signature of the key {ours.hex()}")
+    message = note.text.encode()
+    try:
+        for signature in signed:
+            if isinstance(public_key, Ed25519PublicKey):
+                public_key.verify(signature, message)
+            else:
+                public_key.verify(signature, message, ECDSA(SHA256()))
+    except InvalidSignature as error:
+        raise ValueError("its signature is not valid") from error
+
+
+def public_key_text(public_key: PublicKey) -> str:
+    """A public key as a `key-rotation` entry names it: SubjectPublicKeyInfo (DER) in base64."""
+    return b64encode(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 
 
 def public_pem(public_key: PublicKey) -> bytes:

@@ -9,6 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
@@ -200,10 +201,11 @@ class S3Store:
         return True
 
     def get(self, name: str) -> bytes:
-        try:
-            return self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read()
-        except self._client.exceptions.NoSuchKey as error:
-            raise FileNotFoundError(name) from error
+        with self._reading(name, "s3:GetObject"):
+            try:
+                return self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read()
+            except self._client.exceptions.NoSuchKey as error:
+                raise FileNotFoundError(name) from error
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[tuple[str, int]]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -211,9 +213,29 @@ class S3Store:
             Prefix=self._prefix + prefix,
             StartAfter=self._prefix + start_after if start_after else "",
         )
-        for page in pages:
-            for entry in page.get("Contents", ()):
-                yield entry["Key"].removeprefix(self._prefix), entry["Size"]
+        with self._reading(prefix, "s3:ListBucket"):
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"].removeprefix(self._prefix), entry["Size"]
+
+    @contextmanager
+    def _reading(self, name: str, action: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            yield
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            kind = StoreRefused if code in _REFUSALS else StoreUnavailable
+            hint = (
+                f"the role needs {action}" if code in {"AccessDenied", "403"} else "check the bucket's name and region"
+            )
+            raise kind(f"could not read s3://{self._bucket}/{self._prefix}{name}: {error}", hint=hint) from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(
+                f"could not read s3://{self._bucket}/{self._prefix}{name}: {error}",
+                hint="check credentials and network",
+            ) from error
 
 
 def _s3_client(endpoint_url: str | None, profile: str | None, region: str | None) -> "S3Client":

@@ -1,0 +1,181 @@
+"""Evidence that the log does not name yet, checked and as entries; what fails its check is told instead.
+
+Invariant: an entry is made only of bytes that were read here and agree with everything they say of themselves
+(`docs/format.md` §12). Time is an argument.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from archiver.errors import NotEvidence
+from archiver.format.description import BaselineDescription, StreamDescription
+from archiver.format.layout import (
+    HOUR_MS,
+    ROOT,
+    BaselineName,
+    SegmentName,
+    StreamSource,
+    Trail,
+    hour_folder,
+    parse_late_name,
+    parse_quarantine_name,
+    parse_stream_name,
+)
+from archiver.format.log_entry import BaselineEntry, OpenEntry, QuarantineEntry, SegmentEntry
+from archiver.segment import check_segment, segment_label, segment_writer
+from archiver.store import ObjectStore
+
+# A stream keeps a record for 24 hours and a segment holds one hour of changes; one hour more for whoever is slow.
+TAIL_MS: Final = 26 * HOUR_MS
+DAY_MS: Final = 24 * HOUR_MS
+# Creation times are DynamoDB's, the hour of the tail is this machine's.
+AHEAD_MS: Final = HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An object that failed its check, by its full name, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass
+class Unsealed:
+    """Looks for evidence of one trail that is not in `sealed` (paths as entries have them), in a given order."""
+
+    store: ObjectStore
+    trail: Trail
+    refused: list[Refused] = field(default_factory=list)
+
+    def segments(self, since_ms: int | None, now_ms: int, sealed: Collection[str]) -> Iterator[SegmentName]:
+        """The segments of the tail (epoch ms; None: of every hour), by hour and name, and those announced as late."""
+        folder = f"{self.trail.prefix}segments/"
+        first = self.trail.prefix + hour_folder(since_ms) if since_ms is not None else ""
+        end = self.trail.prefix + hour_folder(now_ms + AHEAD_MS + HOUR_MS)
+        places = set(self._late(since_ms, sealed)) if since_ms is not None else set()
+        for name, _ in self.store.list(folder, start_after=first):
+            if name >= end:
+                break
+            try:
+                place = SegmentName.parse(name.removeprefix(self.trail.prefix))
+            except ValueError as error:
+                self.refused.append(Refused(name, str(error)))
+                continue
+            if place.compose() not in sealed:
+                places.add(place)
+        yield from sorted(places)
+
+    def _late(self, since_ms: int, sealed: Collection[str]) -> Iterator[SegmentName]:
+        """Segments that `late/` announces from the day before the end of the last interval on."""
+        day = datetime.fromtimestamp((since_ms + TAIL_MS - DAY_MS) / 1000, UTC)
+        folder = f"{self.trail.prefix}late/"
+        for name, size_bytes in self.store.list(folder, start_after=f"{folder}{day:%Y-%m-%d}"):
+            try:
+                _, place = parse_late_name(name.removeprefix(self.trail.prefix))
+                if size_bytes:
+                    raise ValueError("a late marker has content")  # noqa: TRY301
+            except ValueError as error:
+                self.refused.append(Refused(name, str(error)))
+                continue
+            if place.compose() not in sealed:
+                yield place
+
+    def segment(self, place: SegmentName) -> tuple[SegmentEntry, str] | None:
+        """The entry of a segment and the stream label of its rows; None if it failed its check or is not there."""
+        name = self.trail.prefix + place.compose()
+        try:
+            content = self.store.get(name)
+        except FileNotFoundError:
+            return None  # announced, and its writer was stopped before it was written
+        try:
+            label = segment_label(content)
+            records = check_segment(content, StreamSource(self.trail, label), place)
+            times = [record.changed_at_ms for record in records]
+            entry = SegmentEntry(
+                path=place.compose(),
+                file_sha256=sha256(content).hexdigest(),
+                bytes=len(content),
+                records=len(records),
+                root=place.root,
+                first_sequence=records[0].sequence_number,
+                last_sequence=records[-1].sequence_number,
+                first_changed_at_ms=min(times),
+                last_changed_at_ms=max(times),
+                writer=segment_writer(content),
+            )
+        except (NotEvidence, ValueError) as error:
+            self.refused.append(Refused(name, str(error)))
+            return None
+        return entry, label
+
+    def streams(self) -> dict[str, str]:
+        """The digest (hex) of every stream description, by label."""
+        found = {}
+        for name, _ in self.store.list(f"{self.trail.prefix}streams/"):
+            try:
+                label = parse_stream_name(name.removeprefix(self.trail.prefix))
+                content = self.store.get(name)
+                described = StreamDescription.parse(content).stream_arn
+                if StreamSource.parse(described) != StreamSource(self.trail, label):
+                    raise ValueError(f"it describes {described}")  # noqa: TRY301  told like what the parser refuses
+            except (ValueError, FileNotFoundError) as error:
+                self.refused.append(Refused(name, str(error)))
+                continue
+            found[label] = sha256(content).hexdigest()
+        return found
+
+    def opened(self, labels: Collection[str], known: Collection[OpenEntry]) -> Iterator[OpenEntry]:
+        """An entry for each label, or description of one, that no earlier entry opens."""
+        described = self.streams()
+        for label in sorted({*labels, *described}):
+            told = [entry.description_sha256 for entry in known if entry.stream_label == label]
+            digest = described.get(label)
+            digests = {one for one in told if one is not None}
+            if digests - {digest} and digest is not None:
+                name = f"{self.trail.prefix}streams/{label}.json"
+                self.refused.append(Refused(name, "it is not the description that was sealed"))
+            elif not told or (digest is not None and not digests):
+                yield OpenEntry(label, digest)
+
+    def quarantined(self, sealed: Collection[str]) -> Iterator[QuarantineEntry]:
+        """An entry for each record that was set aside, also those whose trail nobody could tell."""
+        for folder, inside in ((f"{self.trail.prefix}quarantine/", self.trail.prefix), (f"{ROOT}/quarantine/", "")):
+            for name, size_bytes in self.store.list(folder):
+                path = name.removeprefix(inside)
+                if path in sealed:
+                    continue
+                try:
+                    digest = parse_quarantine_name(path.removeprefix(f"{ROOT}/"))
+                    if sha256(self.store.get(name)).hexdigest() != digest:
+                        raise ValueError("its digest is not its name")  # noqa: TRY301
+                except (ValueError, FileNotFoundError) as error:
+                    self.refused.append(Refused(name, str(error)))
+                    continue
+                yield QuarantineEntry(path, size_bytes)
+
+    def baselines(self, sealed: Collection[str]) -> Iterator[BaselineEntry]:
+        """An entry for each baseline whose description and parts agree."""
+        for name, _ in self.store.list(f"{self.trail.prefix}baselines/"):
+            path = name.removeprefix(self.trail.prefix)
+            try:
+                place = BaselineName.parse(path)
+                if path != place.description or path in sealed:
+                    continue
+                content = self.store.get(name)
+                self._check_parts(place, BaselineDescription.parse(content))
+            except (ValueError, FileNotFoundError) as error:
+                self.refused.append(Refused(name, str(error)))
+                continue
+            yield BaselineEntry(path, sha256(content).hexdigest())
+
+    def _check_parts(self, place: BaselineName, description: BaselineDescription) -> None:
+        if place.instant_ms != description.from_ms - description.from_ms % 1000:
+            raise ValueError("the baseline begins at another instant than its name says")
+        for part in description.parts:
+            content = self.store.get(f"{self.trail.prefix}{place.folder}{part.name}")
+            if len(content) != part.bytes or sha256(content).hexdigest() != part.sha256:
+                raise ValueError(f"{part.name} is not the part that it states")
