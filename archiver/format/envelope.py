@@ -16,8 +16,8 @@ from archiver.format import FORMAT_VERSION
 from archiver.format.canonical import LARGEST_INTEGER, canonical, canonical_numbers
 
 # What the two levels of a leaf are hashed behind, so that no digest of one kind passes for one of another.
-_KEY_DOMAIN: Final = b"ddbtrail/v1/key\x00"
-_IMAGE_DOMAIN: Final = b"ddbtrail/v1/image\x00"
+KEY_DOMAIN: Final = b"ddbtrail/v1/key\x00"
+IMAGE_DOMAIN: Final = b"ddbtrail/v1/image\x00"
 
 _COLUMN_FIELDS: Final = frozenset({"eventID", "eventName", "userIdentity", "dynamodb"})
 _COLUMN_STREAM_FIELDS: Final = frozenset({"Keys", "OldImage", "NewImage"})
@@ -33,6 +33,20 @@ _ORDINARY_FIELDS: Final = 7
 # ApproximateCreationDateTime Keys SequenceNumber SizeBytes StreamViewType, and the images
 _ORDINARY_STREAM_FIELDS: Final = 5
 _FRAMES: Final = 64  # streams, regions and view types that one container meets
+
+
+def key_digest(text: bytes) -> str:
+    """The digest of a key's canonical text, in hex."""
+    digest = _KEY_DOMAIN.copy()  # in half the time of a new one
+    digest.update(text)
+    return digest.hexdigest()
+
+
+def image_digest(text: bytes) -> str:
+    """The digest of an image's canonical text, in hex."""
+    digest = _IMAGE_DOMAIN.copy()
+    digest.update(text)
+    return digest.hexdigest()
 
 
 def event_members(
@@ -70,9 +84,9 @@ def envelope_members(
         "v": FORMAT_VERSION,
         "event_id": change_id,
         "event_name": op,
-        "keys": sha256(_KEY_DOMAIN + keys).hexdigest(),
-        "old": None if old is None else sha256(_IMAGE_DOMAIN + old).hexdigest(),
-        "new": None if new is None else sha256(_IMAGE_DOMAIN + new).hexdigest(),
+        "keys": sha256(KEY_DOMAIN + keys).hexdigest(),
+        "old": None if old is None else sha256(IMAGE_DOMAIN + old).hexdigest(),
+        "new": None if new is None else sha256(IMAGE_DOMAIN + new).hexdigest(),
     }
     extra: dict[str, Any] = {}
     for name, value in event.items():
@@ -121,19 +135,13 @@ def ordinary_texts(
         return None
     if not (change_id.isalnum() and change_id.isascii()):
         return None
-    event_head, event_tail, before_keys, before_sequence, before_time, tail = _frame(arn, region, version, view_type)
-    event = f'{event_head}{seconds},"SequenceNumber":"{sequence_number}","SizeBytes":{size}{event_tail}'
-    keys_digest = sha256(_KEY_DOMAIN + keys).hexdigest()
-    old_digest = "null" if old is None else f'"{sha256(_IMAGE_DOMAIN + old).hexdigest()}"'
-    new_digest = "null" if new is None else f'"{sha256(_IMAGE_DOMAIN + new).hexdigest()}"'
-    envelope = (
-        f'{{"event_id":"{change_id}","event_name":"{delivered["eventName"]}{before_keys}{keys_digest}","new":{new_digest}'
-        f',"old":{old_digest}{before_sequence}{sequence_number}","size_bytes":{size}{before_time}{seconds}{tail}'
-    )
-    return event.encode(), envelope.encode()
+    frame = ordinary_frame(arn, region, version, view_type)
+    event = f'{frame.event_head}{seconds},"SequenceNumber":"{sequence_number}","SizeBytes":{size}{frame.event_tail}'
+    envelope = frame.envelope(change_id, delivered["eventName"], keys, old, new, sequence_number, seconds, size)
+    return event.encode(), envelope
 
 
-class _Frame(NamedTuple):
+class OrdinaryFrame(NamedTuple):
     """What the two texts of an ordinary record share with all others of its stream."""
 
     event_head: str
@@ -143,12 +151,34 @@ class _Frame(NamedTuple):
     before_time: str
     envelope_tail: str
 
+    def envelope(  # noqa: PLR0913  what one record has of its own
+        self,
+        change_id: str,
+        op: str,
+        keys: bytes,
+        old: bytes | None,
+        new: bytes | None,
+        sequence_number: str,
+        seconds: int | str,
+        size: int | str,
+        identity: str | None = None,
+    ) -> bytes:
+        """The envelope of one record. `identity` is the canonical text of its `userIdentity`."""
+        _, _, before_keys, before_sequence, before_time, tail = self
+        old_digest = "null" if old is None else f'"{image_digest(old)}"'
+        new_digest = "null" if new is None else f'"{image_digest(new)}"'
+        who = "" if identity is None else f',"user_identity":{identity}'
+        return (
+            f'{{"event_id":"{change_id}","event_name":"{op}{before_keys}{key_digest(keys)}","new":{new_digest}'
+            f',"old":{old_digest}{before_sequence}{sequence_number}","size_bytes":{size}{before_time}{seconds}{who}{tail}'
+        ).encode()
+
 
 @lru_cache(_FRAMES)
-def _frame(stream_arn: str, region: str, version: str, view_type: str) -> _Frame:
+def ordinary_frame(stream_arn: str, region: str, version: str, view_type: str) -> OrdinaryFrame:
     """A pure function of four texts, remembered because a batch asks it the same thing ten thousand times."""
     arn, place, number, view = (canonical(text).decode() for text in (stream_arn, region, version, view_type))
-    return _Frame(
+    return OrdinaryFrame(
         event_head=f'{{"awsRegion":{place},"dynamodb":{{"ApproximateCreationDateTime":',
         event_tail=f',"StreamViewType":{view}}},"eventSource":"aws:dynamodb","eventSourceARN":{arn},"eventVersion":{number}}}',
         before_keys=f'","event_version":{number},"extra":{{"eventSource":"aws:dynamodb"}},"keys":"',

@@ -97,7 +97,7 @@ def change_record(
         raise ValueError(f"eventName {op!r} is not INSERT, MODIFY or REMOVE")
     if type(sequence_number) is not str or _SEQUENCE_NUMBER.fullmatch(sequence_number) is None:
         raise ValueError("SequenceNumber is not 21 to 40 digits")
-    changed_at_ms = _changed_at_ms(stream.get("ApproximateCreationDateTime"))
+    changed_at_ms = creation_ms(stream.get("ApproximateCreationDateTime"))
     keys = stream.get("Keys")
     if type(keys) is not dict:
         raise ValueError("Keys is missing or not an object")
@@ -200,7 +200,8 @@ def key_hints(keys: Mapping[str, Any], key_names: tuple[str, ...] | None) -> tup
     return texts[0], (texts[1] if len(texts) > 1 else None)
 
 
-def _changed_at_ms(created: Any) -> int:
+def creation_ms(created: Any) -> int:
+    """A delivered creation time in epoch ms, digits below cut off. Raises ValueError for what is none."""
     if type(created) is not int and type(created) is not float:
         raise ValueError("ApproximateCreationDateTime is missing or not a number")
     if not _EARLIEST_S <= created < _LATEST_S:  # false for NaN too
