@@ -5,6 +5,7 @@ owner only, and refused where others may read it; what comes out is a signature 
 """
 
 import os
+import re
 import stat
 from base64 import b64encode
 from collections.abc import Callable
@@ -42,6 +43,7 @@ PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
 _OWNER_ONLY: Final = 0o600
 # A message "up to 4096 bytes" is signed as it is (API *Sign*, MessageType RAW); a checkpoint has about 150.
 _KMS_MESSAGE_BYTES_MAX: Final = 4096
+_KMS_KEY: Final = re.compile(r"arn:aws[a-z-]*:kms:(?P<region>[a-z0-9-]+):[0-9]{12}:(?:key|alias)/[A-Za-z0-9:/_-]+")
 _KMS_ALGORITHMS: Final = {"ed25519": "ED25519_SHA_512", "p256": "ECDSA_SHA_256"}
 
 
@@ -102,6 +104,34 @@ def load_signer(path: Path) -> "LocalSigner":
     if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey):
         raise KeyRefused(f"{path} is a key of another kind", hint="keys are Ed25519 or P-256")
     return LocalSigner(key)
+
+
+def open_signer(
+    key: str, *, profile: str | None = None, region: str | None = None, endpoint_url: str | None = None
+) -> Signer:
+    """The signer behind the ARN of a KMS key, which also says its region, or behind a private key file's path.
+
+    Raises KeyRefused.
+    """
+    return _kms_signer(key, profile, region, endpoint_url) if key.startswith("arn:") else load_signer(Path(key))
+
+
+def _kms_signer(arn: str, profile: str | None, region: str | None, endpoint_url: str | None) -> "KmsSigner":
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    named = _KMS_KEY.fullmatch(arn)
+    if named is None:
+        raise KeyRefused(
+            f"{arn} is not the ARN of a KMS key", hint="write arn:aws:kms:REGION:ACCOUNT:key/ID, or the path of a key"
+        )
+    limits = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
+
+    def client() -> Any:
+        session = boto3.Session(profile_name=profile, region_name=region)
+        return session.client("kms", region_name=named["region"], endpoint_url=endpoint_url, config=limits)
+
+    return KmsSigner(_asked(client, arn, "kms:GetPublicKey"), arn)
 
 
 @dataclass(frozen=True, slots=True)
