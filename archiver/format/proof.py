@@ -8,14 +8,13 @@ checkpoint states, and all of them are of one trail. Only the signature is left 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final, Self
 
 import orjson
 
 from archiver.format import FORMAT_VERSION
 from archiver.format.canonical import DEEPEST_LEVEL, LARGEST_INTEGER, canonical
-from archiver.format.envelope import IMAGE_DOMAIN, KEY_DOMAIN
+from archiver.format.envelope import image_digest, key_digest
 from archiver.format.layout import StreamSource, sequence_text
 from archiver.format.log_entry import SegmentEntry, entry_leaf, entry_members, entry_of
 from archiver.format.merkle import inclusion_path, leaf_digest, root_of_path
@@ -91,12 +90,11 @@ class Shown:
 
     def check(self, envelope: Envelope) -> None:
         """Raises ValueError unless the envelope holds the digests of these texts."""
-        for name, domain, text, stated in (
-            ("key", KEY_DOMAIN, self.keys, envelope.keys),
-            ("old image", IMAGE_DOMAIN, self.old, envelope.old),
-            ("new image", IMAGE_DOMAIN, self.new, envelope.new),
-        ):
-            if (None if text is None else sha256(domain + text).hexdigest()) != stated:
+        old, new = (None if text is None else image_digest(text) for text in (self.old, self.new))
+        found = {"key": key_digest(self.keys), "old image": old, "new image": new}
+        stated = {"key": envelope.keys, "old image": envelope.old, "new image": envelope.new}
+        for name, digest in found.items():
+            if digest != stated[name]:
                 raise ValueError(f"the {name} is not the one that the envelope states")
 
 
