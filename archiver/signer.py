@@ -89,7 +89,7 @@ def load_signer(path: Path) -> "LocalSigner":
     except OSError as error:
         raise KeyRefused(
             f"{path} could not be read: {error.strerror}",
-            hint="make one: openssl genpkey -algorithm ed25519 -out PATH, then chmod 600 PATH",
+            hint="make one: ddbtrail key create PATH",
         ) from error
     if mode & 0o077:
         raise KeyRefused(f"{path} may be read by others (mode {mode:04o})", hint=f"type chmod 600 {path}")

@@ -37,6 +37,18 @@ COMMANDS: Final = (
         "Show what the trail of a table covers, and where something is missing.",
     ),
     (
+        "seal",
+        "query.cli.sealing:seal",
+        _PROVE,
+        "Sign which evidence the trail of a table has, as the next seal of its log.",
+    ),
+    (
+        "acknowledge",
+        "query.cli.sealing:acknowledge",
+        _PROVE,
+        "Sign that somebody has looked at an object or at a gap, and why it is so.",
+    ),
+    (
         "athena",
         "query.cli.athena:athena",
         _ELSEWHERE,
@@ -55,6 +67,12 @@ COMMANDS: Final = (
     ("status", "query.cli.status:status", _OPERATE, "Show how the archiving of a table goes."),
     ("cost", "query.cli.cost:cost", _OPERATE, "Show what archiving a table costs a month, line by line."),
     ("tables", "query.cli.configure:tables", _CONFIGURE, "List the tables of an archive."),
+)
+
+# (word before the command, help, group, ((command, where it is), ...))
+GROUPED: Final = (
+    ("key", "Make the keys that sign seals.", _PROVE, (("create", "query.cli.sealing:key_create"),)),
+    ("config", "Show the configuration.", _CONFIGURE, (("show", "query.cli.configure:show"),)),
 )
 
 
@@ -98,10 +116,11 @@ def make_app(chosen: str = "") -> App:
     for position, (name, place, group, help_text) in enumerate(COMMANDS):
         told = _told_by(place) if name == chosen else help_text
         app.command(place, name=name, group=group, help=told, sort_key=position)
-    config = App(name="config", help="Show the configuration.", group=_CONFIGURE, group_commands=_CONFIGURE)
-    place = "query.cli.configure:show"
-    config.command(place, name="show", help=_told_by(place) if chosen == "config" else None)
-    app.command(config)
+    for group_name, group_help, group, commands in GROUPED:
+        grouped = App(name=group_name, help=group_help, group=group, group_commands=group)
+        for name, place in commands:
+            grouped.command(place, name=name, help=_told_by(place) if chosen == group_name else None)
+        app.command(grouped)
     return app
 
 

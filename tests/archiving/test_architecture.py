@@ -24,7 +24,8 @@ BOTO3 = {
     "query/operate/aws.py",
 }
 WRITING_COMMANDS = {
-    f"query/cli/{name}.py" for name in ("archive", "follow", "import_baseline", "replay", "table_meant", "writing")
+    f"query/cli/{name}.py"
+    for name in ("archive", "follow", "import_baseline", "replay", "sealing", "table_meant", "writing")
 }
 # The edges: the Lambda function, the commands, and `query.open`, whose callers may give a clock of their own.
 CLOCKS = {"archiver/handler.py", "query/__init__.py", "query/archive.py"}
@@ -121,6 +122,11 @@ def test_boto3_is_imported_where_aws_is_asked_something():
 def test_pyarrow_is_imported_in_one_file_of_the_archiver():
     """Parquet is an encoding: one file knows it."""
     assert importers("pyarrow") & set(ARCHIVER) == {"archiver/segment.py"}
+
+
+def test_cryptography_is_imported_where_one_signs_and_where_one_checks():
+    """Two files that share nothing: what is signed by the one is judged by the other."""
+    assert importers("cryptography") == {"archiver/signer.py", "query/note_check.py"}
 
 
 def test_duckdb_is_imported_in_one_file():
