@@ -1,0 +1,2 @@
+-- One batch of the items that are compared.
+INSERT INTO live SELECT item_key, image FROM items_batch
