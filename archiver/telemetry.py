@@ -1,18 +1,21 @@
-"""Structured logs, EMF metrics and tracing through Powertools: one log line and one metrics blob per batch.
+"""Structured logs, EMF metrics and tracing through Powertools: one log line and one metrics blob per batch, or sealing.
 
-Invariant: nothing here can fail a batch, and no content of a record is logged: names, counts and reasons only.
+Invariant: nothing here can fail either of them, and no content of a record is logged: names, counts and reasons only.
 """
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from archiver.writer import BatchReport
+
+if TYPE_CHECKING:
+    from archiver.sealer import Sealing
 
 SERVICE: Final = "ddbtrail-archiver"
 NAMESPACE: Final = "ddbtrail"
@@ -72,6 +75,34 @@ def report_failure(error: Exception, *, received: int, tables: Iterable[str]) ->
     logger.error("batch failed", received=received, error=str(error), hint=getattr(error, "hint", ""))
     for table in sorted(set(tables)) or ["unknown"]:
         with_table(table, {"BatchesFailed": (MetricUnit.Count, 1)})
+
+
+def report_sealing(sealing: "Sealing", *, table: str) -> None:
+    """One line of log, with the checkpoint that a reviewer may pin, and one metrics blob, for a sealed trail."""
+    logger.info(
+        "trail sealed",
+        table=table,
+        seals=sealing.seals,
+        entries=sealing.entries,
+        checkpoint=sealing.head.compose().decode() if sealing.head else None,
+    )
+    for refused in sealing.refused:
+        logger.error("evidence refused", table=table, object=refused.name, reason=refused.why)
+    with_table(
+        table,
+        {
+            "SealAgeSeconds": (MetricUnit.Seconds, 0),
+            "SegmentsSealed": (MetricUnit.Count, sealing.entries.get("segment", 0)),
+            "EvidenceRefused": (MetricUnit.Count, len(sealing.refused)),
+        },
+    )
+
+
+def report_seal_failure(error: Exception, *, table: str, age_s: float | None) -> None:
+    """One line of log and, if it is known, the age of the newest seal, for a trail that could not be sealed."""
+    logger.error("sealing failed", table=table, error=str(error), hint=getattr(error, "hint", ""))
+    if age_s is not None:
+        with_table(table, {"SealAgeSeconds": (MetricUnit.Seconds, age_s)})
 
 
 def _tables(report: BatchReport) -> set[str]:
