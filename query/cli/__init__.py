@@ -48,6 +48,8 @@ COMMANDS: Final = (
         _PROVE,
         "Sign that somebody has looked at an object or at a gap, and why it is so.",
     ),
+    ("prove", "query.cli.prove:prove", _PROVE, "Write the proof of one change."),
+    ("verify-proof", "query.cli.prove:verify_proof", _PROVE, "Check the proof of one change against a public key."),
     (
         "athena",
         "query.cli.athena:athena",
