@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,8 +169,11 @@ def _fork(name: str, work: Callable[[Sequence[str]], int]) -> int:
         os.chdir(TREE)
         sys.path[:] = [str(TREE), *(entry for entry in sys.path if entry not in ("", str(ROOT)))]
         code = work([f"--basetemp={BUILD / f'tmp-{name}'}", "--rootdir", str(TREE)])
+    except BaseException:  # nothing may go on in the parent's place
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
