@@ -40,7 +40,7 @@ def observe(guard: Guard, options: Sequence[str], told: Path) -> int:
     """Runs the tests on the unchanged module; what they did goes to `told`. Gives pytest's exit code."""
     path = str(Path(guard.module).resolve())
     observer = _Observer(path)
-    code = _run(guard, compile(Path(path).read_bytes(), path, "exec"), [*options, "--durations=0"], observer)
+    code = _run(guard, compile(Path(path).read_bytes(), path, "exec"), [*options, "--tb=short"], observer)
     told.write_text(json.dumps({test: [observer.seconds[test], sorted(observer.lines[test])] for test in observer.seconds}))
     return code
 
@@ -54,7 +54,7 @@ def attempt(guard: Guard, code: CodeType, order: Sequence[str], options: Sequenc
     """Runs the tests on a changed module until one fails, in this order; its name goes to `told`. Gives pytest's exit
     code.
     """
-    return _run(guard, code, [*options, "-x"], _Order(order, told))
+    return _run(guard, code, [*options, "-x", "--tb=no"], _Order(order, told))
 
 
 def _run(guard: Guard, code: CodeType, options: Sequence[str], plugin: object) -> int:
@@ -71,7 +71,8 @@ def _run(guard: Guard, code: CodeType, options: Sequence[str], plugin: object) -
     )
     hypothesis.settings.register_profile("mutants", profile)
     hypothesis.settings.load_profile("mutants")
-    fixed = ["-q", "--tb=no", "-p", "no:xdist", "-m", "not long"]
+    # Hypothesis is loaded before pytest can rewrite its asserts, which are not ours to read.
+    fixed = ["-q", "-p", "no:xdist", "-m", "not long", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     left_out = ["-k", " and ".join(f"not {name}" for name in guard.too_long)] if guard.too_long else []
     return int(pytest.main([*guard.tests, *fixed, *left_out, *options], plugins=[plugin]))
 
