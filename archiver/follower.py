@@ -8,9 +8,9 @@ over in silence. Time is an argument.
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from archiver.checkpoint import CheckpointFile, Position
+from archiver.checkpoint import Position
 from archiver.errors import StoreUnavailable, StreamUnavailable
 from archiver.lineage import Lineage, Shard
 from archiver.stream import as_delivered
@@ -27,6 +27,13 @@ _QUIET_ROUNDS: Final = 8
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0, 30.0)
 
 
+class Checkpoints(Protocol):
+    """Where positions by shard id are kept between two runs: `archiver.checkpoint.CheckpointFile`, or nowhere."""
+
+    def load(self) -> Mapping[str, Position]: ...
+    def save(self, positions: Mapping[str, Position]) -> None: ...
+
+
 class _Stopped(Exception):  # noqa: N818
     """The stop event was set while waiting to try again."""
 
@@ -41,7 +48,7 @@ class Follower:
 
     client: StreamsApi
     stream_arn: str
-    checkpoints: CheckpointFile
+    checkpoints: Checkpoints
     deliver: Callable[[list[dict[str, Any]]], object]
     stop: threading.Event
     pause: Callable[[float], object]

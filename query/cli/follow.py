@@ -47,13 +47,32 @@ def follow(
     endpoint_url: EndpointUrl = None,
     region: Region = None,
     profile: Profile = None,
+    compare: Annotated[
+        bool, Parameter(negative=(), help="Write nothing: compare all that the stream holds with the archive.")
+    ] = False,
+    grace: Annotated[str, Parameter(help="With --compare: younger changes are on their way.")] = "10m",
+    output: Annotated[
+        str | None, Parameter(name=["--output", "-o"], help="With --compare: table, json, jsonl, csv, tsv, md or html.")
+    ] = None,
     quiet: Quiet = False,
 ) -> int:
     """Read a DynamoDB stream and archive it, from its beginning or from where the last run stopped.
 
     Ctrl-C finishes the current batch, keeps the position and ends with 130. Exit code 3 says that the stream had
     forgotten changes before they could be read.
+
+    With --compare this is an independent second reader: nothing is archived and no position is kept. The stream is read
+    from its beginning and compared, change by change and leaf by leaf, with what the archive holds. Exit code 1 says
+    that the archive holds something else, or changes that the stream does not have; 3 that changes are missing in it; 4
+    that part of the stream could not be read.
     """
+    if compare:
+        from query.cli.second_reading import Reading, compare_stream
+
+        if checkpoint is not None:
+            raise UsageError("--compare keeps no position", hint="leave out --checkpoint")
+        reading = Reading(_stream_arn(stream), DataSource(endpoint_url, region, profile), grace, archive, output)
+        return exit_code(lambda say: compare_stream(reading, say), Stderr(quiet))
 
     def work(say: Stderr) -> int:
         from archiver.checkpoint import CheckpointFile
@@ -67,7 +86,7 @@ def follow(
         total, stop = Total(into.url), threading.Event()
         say.line(f"position in the stream is kept in {path}")
         try:
-            with say.counting("records") as advance, _stopped_by_signals(stop):
+            with say.counting("records") as advance, stopped_by_signals(stop):
                 follower = Follower(
                     client=streams_client(arn, endpoint_url=endpoint_url, region=region, profile=profile),
                     stream_arn=arn,
@@ -102,7 +121,7 @@ def _checkpoint_path(stream_arn: str, archive_url: str) -> Path:
 
 
 @contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks to stop after the current batch; the next one does what it always does."""
 
     def on_signal(number: int, _frame: object) -> None:
