@@ -71,7 +71,11 @@ class Archive:
 
         Raises UnknownTable with the closest names, or AmbiguousTable with the candidates.
         """
-        return self._table(find_trail(trails(self._source), parse_table_ref(ref)))
+        return self._table(self.trail(ref))
+
+    def trail(self, ref: str) -> Trail:
+        """The trail that a reference names; nothing of it is listed. Raises as `table`."""
+        return find_trail(trails(self._source), parse_table_ref(ref))
 
     def _table(self, trail: Trail) -> Table:
         names = self._key_schema.get(trail.table_name) or self._key_schema.get(ANY_TABLE)

@@ -41,6 +41,15 @@ class StoredObject:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """A version of an object, or a delete marker among them; the id as S3 has it."""
+
+    name: str
+    version_id: str
+    is_delete_marker: bool
+
+
 class Source(Protocol):
     """What the reader needs of an archive."""
 
@@ -56,6 +65,10 @@ class Source(Protocol):
 
     def fetch(self, wanted: Sequence[StoredObject]) -> list[Path]:
         """Local files with the content of the objects wanted, in order. Raises FileNotFoundError if one is gone."""
+        ...
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion] | None:
+        """Every version and delete marker below a prefix, in order of name; None where objects have no versions."""
         ...
 
 
@@ -106,6 +119,9 @@ class FolderSource:
     def fetch(self, wanted: Sequence[StoredObject]) -> list[Path]:
         return [self._root / stored.name for stored in wanted]
 
+    def versions(self, prefix: str) -> None:  # noqa: ARG002
+        return None
+
 
 def _may_hold(folder: str, start_after: str, stop_before: str) -> bool:
     """Whether names that begin with `folder` can lie in the range."""
@@ -119,6 +135,7 @@ class S3Source:
         self.url = url
         self._prefix = f"{prefix}/" if prefix else ""
         self._bucket = bucket
+        self._access = access
         self._client = _client(bucket, access)
         digest = sha256(f"{access.endpoint_url or ''} {url}".encode()).hexdigest()[:16]
         self._cache = Cache(access.cache_dir.expanduser() / digest, access.cache_limit_bytes)
@@ -155,6 +172,33 @@ class S3Source:
                 for _ in requests.map(self._download, missing):
                     pass
         return [self._cache.path(stored) for stored in wanted]
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        pages = self._boto3().get_paginator("list_object_versions")
+        try:
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+                found = [
+                    (entry["Key"], entry["VersionId"], is_marker)
+                    for members, is_marker in (("Versions", False), ("DeleteMarkers", True))
+                    for entry in page.get(members, ())
+                ]
+                for key, version_id, is_marker in sorted(found):
+                    yield ObjectVersion(key.removeprefix(self._prefix), version_id, is_marker)
+        except (BotoCoreError, ClientError) as error:
+            raise UnreadableArchive(
+                f"could not list the versions of {self.url}",
+                why=" ".join(str(error).split())[:300],
+                hint="grant s3:ListBucketVersions on the archive",
+            ) from error
+
+    def _boto3(self) -> Any:
+        """boto3's client: obstore lists no versions."""
+        import boto3  # noqa: PLC0415
+
+        session = boto3.Session(profile_name=self._access.profile, region_name=self._access.region)
+        return session.client("s3", region_name=_region(session), endpoint_url=self._access.endpoint_url)
 
     def _download(self, stored: StoredObject) -> None:
         import obstore  # noqa: PLC0415

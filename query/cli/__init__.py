@@ -36,6 +36,7 @@ COMMANDS: Final = (
         _PROVE,
         "Show what the trail of a table covers, and where something is missing.",
     ),
+    ("verify", "query.cli.verify:verify", _PROVE, "Verify the trail of a table against its signed log."),
     (
         "seal",
         "query.cli.sealing:seal",

@@ -38,7 +38,7 @@ def coverage(
 
     run = Invocation(options, more={"on_failure": on_failure})
     found = run.archive.table(table)
-    since_ms, until_ms = run.resolve_range(Which(since=since, until=until, during=during), found)
+    since_ms, until_ms = run.resolve_range(Which(since=since, until=until, during=during), lambda: found)
     report = _examined(run, found, since_ms, until_ms)
     redaction = run.redaction(found)
     if run.target.output == "json" and not run.picked_columns:

@@ -79,16 +79,16 @@ class Invocation:
 
     # --- time ---
 
-    def instant_ms(self, text: str, table: "Table") -> int:
-        """An end of a range. Raises UsageError."""
+    def instant_ms(self, text: str, open_table: "Callable[[], Table]") -> int:
+        """An end of a range; the table is only opened for `start` and `end`. Raises UsageError."""
         ends = None
         if text.strip() in {"start", "end"}:
-            coverage = table.coverage()
+            coverage = open_table().coverage()
             if coverage.covered_since_ms is not None and coverage.newest_change_ms is not None:
                 ends = coverage.covered_since_ms, coverage.newest_change_ms
         return parse_when(text, now_ms=self.now_ms, zone=self.settings.tz, coverage=ends).ms
 
-    def resolve_range(self, which: Which, table: "Table") -> tuple[int | None, int | None]:
+    def resolve_range(self, which: Which, open_table: "Callable[[], Table]") -> tuple[int | None, int | None]:
         """The half-open range (epoch ms) that was asked for, echoed on stderr. Raises UsageError."""
         since, until, during = which.since, which.until, which.during
         if during is not None:
@@ -97,8 +97,8 @@ class Invocation:
             period = parse_period(during, now_ms=self.now_ms, zone=self.settings.tz)
             self.note(period.echo)
             return period.since_ms, period.until_ms
-        since_ms = None if since is None else self.instant_ms(since, table)
-        until_ms = None if until is None else self.instant_ms(until, table)
+        since_ms = None if since is None else self.instant_ms(since, open_table)
+        until_ms = None if until is None else self.instant_ms(until, open_table)
         if since_ms is not None and until_ms is not None and since_ms >= until_ms:
             raise UsageError(
                 "the range is empty", why=echo_range(since_ms, until_ms, ""), hint="--since must be before --until"

@@ -62,7 +62,7 @@ def history(
     found = run.archive.table(table)
     condition = parse_sort_condition(found.key_schema, prefix=sk_prefix, between=sk_between, table=found.name)
     asked = targets(found, key, named_key, keys, has_condition=condition is not None)
-    since_ms, until_ms = run.resolve_range(which, found)
+    since_ms, until_ms = run.resolve_range(which, lambda: found)
     plan = asked[0].plan if asked else found.plan_changes()
     if explain:
         return run.explain(plan)

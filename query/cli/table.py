@@ -46,7 +46,7 @@ def log(
     ops, most = parse_operations(which.op), check_limit(shown.limit)
     run = Invocation(options, is_paged=True)
     found = run.archive.table(table)
-    since_ms, until_ms = run.resolve_range(which, found)
+    since_ms, until_ms = run.resolve_range(which, lambda: found)
     plan = found.plan_changes(since_ms, until_ms)
     if explain:
         return run.explain(plan)

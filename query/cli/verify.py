@@ -1,0 +1,174 @@
+"""The command `verify`: whether a trail is what its signed log says."""
+
+import re
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from query.cli.options import DEFAULTS, Options, Table, Which
+from query.errors import UnknownTable
+
+if TYPE_CHECKING:
+    from query.cli.invocation import Invocation
+    from query.verify.verification import Demand, Level, Verification
+
+_AGE: Final = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhdw])")
+_UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+# Copies from S3, fetched anew for each verification; of more than this the oldest go while it runs.
+_CACHE_BYTES: Final = 20_000_000_000
+
+
+def verify(
+    table: Table,
+    /,
+    *,
+    pinned_key: Annotated[
+        Path | None, Parameter(help="Public key (PEM) of the sealer, got from whoever runs it.")
+    ] = None,
+    pinned_checkpoint: Annotated[
+        Path | None, Parameter(help="Checkpoint that was kept: the log must continue it. What seal prints.")
+    ] = None,
+    since_checkpoint: Annotated[
+        Path | None, Parameter(help="The same, and what was sealed before it is listed, but not read again.")
+    ] = None,
+    quick: Annotated[bool, Parameter(negative=(), help="Digests of all files, and no row.")] = False,
+    full: Annotated[
+        bool, Parameter(name="--full", negative=(), help="Every row too: leaves derived again, conflicts, image chain.")
+    ] = False,
+    max_age: Annotated[
+        str | None, Parameter(help="How old the newest seal may be: 2h, 30m, 7d; none for a copy. 2h if not given.")
+    ] = None,
+    during: Annotated[str | None, Parameter(help="A period, which must be sealed to its end: 2026-Q3.")] = None,
+    since: Annotated[str | None, Parameter(help="From this instant on.")] = None,
+    until: Annotated[str | None, Parameter(help="Before this instant, up to which it must be sealed.")] = None,
+    on_failure: Annotated[
+        str | None, Parameter(help="Where failed batches go: s3://BUCKET, or a folder. [DDBTRAIL_ON_FAILURE]")
+    ] = None,
+    options: Options = DEFAULTS,
+) -> int:
+    """Verify the trail of a table against its signed log.
+
+    Needs the archive, or a copy of it, and a public key; no AWS for a copy in a folder. Without --quick or --full it is
+    as --quick. Everything is read anew, nothing is taken from a cache.
+
+    Exit code 0 says that every check passed; 1 that something was tampered with; 3 that something is missing, or not
+    sealed when it should be; 4 that something could not be checked.
+    """
+    from query.cli.invocation import Invocation
+    from query.errors import UsageError
+    from query.render.verification import verification_document, verification_lines, verification_sheet
+    from query.verify.problem import Problem
+    from query.verify.verification import Level, Verification
+
+    if quick and full:
+        raise UsageError("--quick and --full were both given", hint="--full does all that --quick does")
+    run = Invocation(options, more={"on_failure": on_failure})
+    level = Level.FULL if full else Level.QUICK
+    demand = _demand(run, level, pinned_key, pinned_checkpoint, since_checkpoint, max_age)
+    with tempfile.TemporaryDirectory(prefix="ddbtrail-verify-") as folder:
+        run.settings = replace(run.settings, cache_dir=Path(folder), cache_limit_bytes=_CACHE_BYTES)
+        try:
+            which = Which(since=since, until=until, during=during)
+            found = _verified(run, table, demand, which, has_max_age=max_age is not None)
+        except UnknownTable as error:
+            # Nobody typed a mistake: a trail that is not there may have been there, and nothing was verified.
+            found = Verification(None, demand, table_name=table)
+            found.add(Problem("no-trail", table, f"{error.message}; {error.why}"))
+    if run.target.output == "json" and not run.picked_columns:
+        run.write_document(verification_document(found, run.archive.url))
+    else:
+        run.write(verification_sheet(found), lambda: verification_lines(found, run.target.look))
+    if run.target.output not in {"json", "table"}:
+        for line in verification_lines(found, run.target.look):
+            run.note(line.rstrip())
+    return found.exit_code
+
+
+def _verified(run: "Invocation", name: str, demand: "Demand", which: Which, *, has_max_age: bool) -> "Verification":
+    from query.cli.progress import Stderr
+    from query.verify.verifier import verify as verify_trail
+
+    trail = run.archive.trail(name)
+    demand = _ranged(run, demand, which, name, has_max_age=has_max_age)
+    with Stderr(run.options.quiet).counting("files") as advance:
+        found = verify_trail(
+            run.archive.source,
+            trail,
+            demand,
+            open_table=lambda: run.archive.table(name),
+            progress=lambda: advance(1),
+            workers=run.settings.threads,
+        )
+    _held_back(run, name, found)
+    return found
+
+
+def _demand(
+    run: "Invocation",
+    level: "Level",
+    pinned_key: Path | None,
+    pinned_checkpoint: Path | None,
+    since_checkpoint: Path | None,
+    max_age: str | None,
+) -> "Demand":
+    from query.errors import UsageError
+    from query.note_check import load_public_key
+    from query.verify.heads import PinnedCheckpoint
+    from query.verify.verification import DEFAULT_MAX_AGE_MS, Demand
+
+    if pinned_checkpoint is not None and since_checkpoint is not None:
+        raise UsageError(
+            "two checkpoints were given", hint="--since-checkpoint does what --pinned-checkpoint does, and reads less"
+        )
+    kept = pinned_checkpoint or since_checkpoint
+    checkpoint = None if kept is None else PinnedCheckpoint.load(kept)
+    return Demand(
+        level=level,
+        now_ms=run.now_ms,
+        pinned_key=None if pinned_key is None else load_public_key(pinned_key),
+        pinned_checkpoint=checkpoint,
+        max_age_ms=DEFAULT_MAX_AGE_MS if max_age is None else _age_ms(max_age),
+        checks_from=checkpoint.head.size if checkpoint is not None and since_checkpoint is not None else 0,
+    )
+
+
+def _age_ms(text: str) -> int | None:
+    from query.errors import UsageError
+
+    if text == "none":
+        return None
+    found = _AGE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--max-age {text!r} is no age", hint="type for example 2h, 30m, 7d, or none")
+    return int(found["number"]) * _UNIT_MS[found["unit"]]
+
+
+def _ranged(run: "Invocation", demand: "Demand", which: Which, name: str, *, has_max_age: bool) -> "Demand":
+    """The demand for a range: it must be sealed to its end, and then no seal need be fresh."""
+    since_ms, until_ms = run.resolve_range(which, lambda: run.archive.table(name))
+    if since_ms is None and until_ms is None:
+        return demand
+    max_age_ms = demand.max_age_ms if has_max_age or until_ms is None else None
+    return replace(demand, since_ms=since_ms, until_ms=until_ms, max_age_ms=max_age_ms)
+
+
+def _held_back(run: "Invocation", name: str, found: "Verification") -> None:
+    """Changes that lie in the on-failure destination and are not archived."""
+    from query.cli.operating import open_archive
+    from query.errors import QueryError
+    from query.verify.problem import Problem
+
+    url = run.settings.on_failure_url
+    if url is None:
+        found.skip("failed batches", "no on-failure destination was named: --on-failure s3://BUCKET")
+        return
+    try:
+        held = run.archive.table(name).held_back(open_archive(run.settings, url))
+    except QueryError as error:
+        found.add(Problem("unreadable", url, f"{error.message}: {error.why}"))
+        return
+    if held.missing or held.unclear:
+        found.add(Problem("held-back", url, f"{held.missing} changes and {len(held.unclear)} unclear objects"))

@@ -1,0 +1,198 @@
+"""The bytes of evidence beside what the log says of them, file by file, on all cores.
+
+Invariants: bytes are digested before anything parses them, and the same bytes are parsed; a file that cannot be read is
+a finding of its own and stops no other; one file a worker is in memory. What runs in another process is a plain
+function here.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final, Self
+
+from archiver.format.description import BaselineDescription, StreamDescription
+from archiver.format.layout import (
+    ROOT,
+    BaselineName,
+    SegmentName,
+    StreamSource,
+    Trail,
+    parse_quarantine_name,
+    parse_stream_name,
+)
+from archiver.format.log_entry import SegmentEntry
+from query.errors import UnreadableArchive
+from query.evidence_rows import check_baseline_part, check_segment_file
+from query.source import Source, StoredObject
+from query.verify.problem import Problem
+
+_FILES_AT_ONCE: Final = 256
+# Starting processes takes half a second: fewer bytes than this are read sooner than that.
+_WORTH_PROCESSES_BYTES: Final = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One object to look at: what its bytes must digest to (hex; None: nobody said), and what else it must be.
+
+    `entry` is what the log says of a segment; with `reads_rows`, every row is looked at too.
+    """
+
+    stored: StoredObject
+    trail: Trail
+    sha256: str | None = None
+    entry: SegmentEntry | None = None
+    reads_rows: bool = False
+    key_schema: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def inside(self) -> str:
+        """The name as entries have it."""
+        return self.stored.name.removeprefix(self.trail.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of one check: records or items whose rows were looked at, and a finding's code and words, if any."""
+
+    stored: StoredObject
+    rows: int = 0
+    code: str = ""
+    why: str = ""
+
+    def problem(self) -> Problem | None:
+        return Problem(self.code, self.stored.name, self.why) if self.code else None
+
+
+def check_contents(source: Source, checks: Iterable[Check], *, workers: int | None = None) -> Iterator[Checked]:
+    """Carries checks out, in order; each as soon as it is done."""
+    waiting = iter(checks)
+    with _Workers(workers or os.cpu_count() or 1) as pool:
+        while some := list(islice(waiting, _FILES_AT_ONCE)):
+            yield from pool.map(_located(source, some))
+
+
+class _Workers:
+    """Threads for digests, which let each other run; processes for rows, which do not. Made when first needed."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._threads: Executor | None = None
+        self._processes: Executor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pool in (self._threads, self._processes):
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
+
+    def map(self, located: Sequence[tuple[Check, Path | None, str]]) -> Iterator[Checked]:
+        rows = sum(check.stored.size_bytes for check, _, _ in located if check.reads_rows)
+        if self._workers == 1 or (rows and rows < _WORTH_PROCESSES_BYTES and self._processes is None):
+            return map(_look, located)
+        if rows:
+            # Not forked: other threads of this process may hold locks.
+            self._processes = self._processes or ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+            return self._processes.map(_look, located, chunksize=4)
+        self._threads = self._threads or ThreadPoolExecutor(self._workers)
+        return self._threads.map(_look, located)
+
+
+def _located(source: Source, checks: Sequence[Check]) -> list[tuple[Check, Path | None, str]]:
+    """Where the objects are on this machine; or, one by one, why not."""
+    try:
+        paths = source.fetch([check.stored for check in checks])
+    except (FileNotFoundError, UnreadableArchive):
+        return [_located_one(source, check) for check in checks]
+    return [(check, path, "") for check, path in zip(checks, paths, strict=True)]
+
+
+def _located_one(source: Source, check: Check) -> tuple[Check, Path | None, str]:
+    try:
+        return check, source.fetch([check.stored])[0], ""
+    except FileNotFoundError:
+        return check, None, ""
+    except UnreadableArchive as error:
+        return check, None, f"{error.message}: {error.why}"
+
+
+def _look(located: tuple[Check, Path | None, str]) -> Checked:
+    check, path, why = located
+    if path is None:
+        return _refused(check, "unreadable", why) if why else _refused(check, "object-missing", "it is gone")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return _refused(check, "object-missing", "it is gone")
+    except OSError as error:
+        return _refused(check, "unreadable", error.strerror or str(error))
+    found = sha256(content).hexdigest()
+    if check.sha256 is not None and found != check.sha256:
+        return _mismatch(check, content, found)
+    try:
+        return Checked(check.stored, _rows(check, content))
+    except _Disagreement as error:
+        return _refused(check, "entry-disagrees", str(error))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return _refused(check, "unsound", str(error))
+
+
+def _refused(check: Check, code: str, why: str) -> Checked:
+    return Checked(check.stored, 0, code, why)
+
+
+def _mismatch(check: Check, content: bytes, found: str) -> Checked:
+    """Another digest than the log says. A segment whose records are all there was only written anew."""
+    why = f"its digest is {found[:16]}…, the log says {(check.sha256 or '')[:16]}…"
+    if check.entry is not None:
+        try:
+            check_segment_file(content, check.trail, SegmentName.parse(check.entry.path))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return _refused(check, "digest-mismatch", why)
+        return _refused(check, "re-encoded", why)
+    return _refused(check, "digest-mismatch", why)
+
+
+class _Disagreement(ValueError):  # noqa: N818
+    """A sound segment is not what its entry says."""
+
+
+def _rows(check: Check, content: bytes) -> int:
+    """Whether an object is what its name says; how many rows were looked at. Raises ValueError."""
+    inside = check.inside
+    kind = inside.partition("/")[0]
+    match kind:
+        case "segments" if check.reads_rows:
+            return _segment_rows(check, content, SegmentName.parse(inside))
+        case "streams":
+            described = StreamDescription.parse(content).stream_arn
+            if StreamSource.parse(described) != StreamSource(check.trail, parse_stream_name(inside)):
+                raise ValueError(f"it describes {described}")
+        case "quarantine" | "v1":
+            if sha256(content).hexdigest() != parse_quarantine_name(inside.removeprefix(f"{ROOT}/")):
+                raise ValueError("its digest is not its name")
+        case "baselines" if inside.endswith("/baseline.json"):
+            place, description = BaselineName.parse(inside), BaselineDescription.parse(content)
+            if description.from_ms - description.from_ms % 1000 != place.instant_ms:
+                raise ValueError("it begins at another instant than its name says")
+        case "baselines" if check.reads_rows:
+            return check_baseline_part(content, check.key_schema)
+    return 0
+
+
+def _segment_rows(check: Check, content: bytes, place: SegmentName) -> int:
+    rows = check_segment_file(content, check.trail, place)
+    entry = check.entry
+    if entry is not None:
+        told = (entry.records, entry.last_sequence, entry.first_changed_at_ms, entry.last_changed_at_ms, entry.writer)
+        seen = (rows.records, rows.last_sequence, rows.first_changed_at_ms, rows.last_changed_at_ms, rows.writer)
+        if told != seen or entry.bytes != len(content):
+            raise _Disagreement(f"the log says {told}, its rows say {seen}")
+    return rows.records

@@ -1,0 +1,66 @@
+"""What the log of a trail says of its evidence: of each object one thing. Pure.
+
+Invariant: an entry may repeat an earlier one word for word; two that differ are a contradiction, never the later one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from archiver.format.layout import stream_name
+from archiver.format.log_entry import (
+    AcknowledgeEntry,
+    BaselineEntry,
+    LogEntry,
+    OpenEntry,
+    QuarantineEntry,
+    SegmentEntry,
+)
+
+Said = TypeVar("Said")
+
+
+@dataclass(slots=True)
+class Statements:
+    """By name as entries have it. `places` says where in the log an object was first named; times are epoch ms."""
+
+    segments: dict[str, SegmentEntry] = field(default_factory=dict)
+    baselines: dict[str, BaselineEntry] = field(default_factory=dict)
+    quarantined: dict[str, QuarantineEntry] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
+    acknowledged: set[str] = field(default_factory=set)
+    stretches: list[tuple[int, int]] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+    contradictions: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, entries: Iterable[tuple[int, LogEntry]]) -> "Statements":
+        said = cls()
+        for place, entry in entries:
+            said._take(place, entry)
+        return said
+
+    def has_acknowledged(self, from_ms: int, to_ms: int) -> bool:
+        """Whether one acknowledgement names the whole of a stretch."""
+        return any(since <= from_ms and to_ms <= until for since, until in self.stretches)
+
+    def _take(self, place: int, entry: LogEntry) -> None:
+        match entry:
+            case SegmentEntry():
+                self._say(self.segments, entry.path, entry, place)
+            case BaselineEntry():
+                self._say(self.baselines, entry.path, entry, place)
+            case QuarantineEntry():
+                self._say(self.quarantined, entry.path, entry, place)
+            case OpenEntry() if entry.description_sha256 is not None:
+                self._say(self.descriptions, stream_name(entry.stream_label), entry.description_sha256, place)
+            case AcknowledgeEntry():
+                if entry.path is not None:
+                    self.acknowledged.add(entry.path)
+                elif entry.from_ms is not None and entry.to_ms is not None:
+                    self.stretches.append((entry.from_ms, entry.to_ms))
+
+    def _say(self, said: dict[str, Said], name: str, what: Said, place: int) -> None:
+        if said.setdefault(name, what) != what:
+            self.contradictions.append(name)
+        self.places.setdefault(name, place)

@@ -1,0 +1,224 @@
+"""The verifier: the log first, then the objects it names, then what it does not name, then what the rows say together.
+
+Invariants: nothing is judged by what came after it; whatever could not be looked at is a finding or stands among
+`not_checked`; without seals, or without a key, the answer is never 0.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from archiver.format.description import BaselineDescription
+from archiver.format.layout import HOUR_MS, ROOT, BaselineName, SegmentName, Trail
+from query.errors import QueryError, UnreadableArchive
+from query.instant import format_ms
+from query.seal_log import LogFault, SealLog, read_log
+from query.source import Source, StoredObject
+from query.verify.contents import Check, check_contents
+from query.verify.heads import pinned_problems, signature_problems, time_problems
+from query.verify.inventory import Inventory, version_problems
+from query.verify.problem import Problem
+from query.verify.statements import Statements
+from query.verify.verification import Demand, Level, Verification
+
+if TYPE_CHECKING:
+    from query.table import Table
+
+Progress = Callable[[], object]  # called after each file
+
+_OF_OBJECTS: Final = frozenset({"foreign-object", "digest-mismatch", "unsound", "object-missing", "unreadable"})
+
+
+def verify(
+    source: Source,
+    trail: Trail,
+    demand: Demand,
+    *,
+    open_table: "Callable[[], Table]",
+    progress: Progress = lambda: None,
+    workers: int | None = None,
+) -> Verification:
+    """Looks at one trail. `open_table` opens it for questions about its rows, once its files are known to be sound.
+
+    Raises UnreadableArchive if the archive cannot be listed at all.
+    """
+    found = Verification(trail, demand)
+    log = read_log(source, trail, lambda fault: found.add(_of_fault(fault)))
+    _heads(found, log)
+    said = Statements.of(log.entries())
+    found.add(*(Problem("entry-contradicts", _full(trail, name), "two entries differ") for name in said.contradictions))
+    held = Inventory(trail, said)
+    held.take(source.objects(trail.prefix))
+    held.take(source.objects(f"{ROOT}/quarantine/"))
+    _presence(found, held)
+    _versions(found, source, held)
+    _contents(found, source, held, progress, workers)
+    _rows_together(found, trail, said, open_table)
+    return found
+
+
+def _of_fault(fault: LogFault) -> Problem:
+    return Problem(fault.code, fault.name, fault.why)
+
+
+def _full(trail: Trail, inside: str) -> str:
+    return inside if inside.startswith(f"{ROOT}/") else trail.prefix + inside
+
+
+def _heads(found: Verification, log: SealLog) -> None:
+    demand = found.demand
+    found.seals, found.entries = len(log.read), log.size
+    if log.seals:
+        last = log.seals[-1]
+        found.head, found.sealed_to_ms = last.checkpoint, last.interval.to_ms
+        found.sealed_at_ms = last.interval.sealed_at_ms
+    found.add(*signature_problems(log, demand.pinned_key))
+    if demand.pinned_checkpoint is not None:
+        found.add(*pinned_problems(log, demand.pinned_checkpoint, demand.pinned_key))
+    else:
+        found.skip("rollback", "no checkpoint was pinned: a log cut short looks like a younger one")
+    max_age_ms = demand.max_age_ms
+    found.add(*time_problems(log, log.trail, now_ms=demand.now_ms, max_age_ms=max_age_ms, until_ms=demand.until_ms))
+    if max_age_ms is None:
+        found.skip("freshness", "no seal is too old for --max-age none, so unsealed evidence may be of any age")
+
+
+def _presence(found: Verification, held: Inventory) -> None:
+    found.add(*held.problems, *held.missing(), *held.unacknowledged())
+    is_fresh = not any(problem.code in {"stale", "no-seals"} for problem in found.problems)
+    found.add(*held.waiting(sealed_to_ms=found.sealed_to_ms, is_fresh=is_fresh))
+    found.segments, found.unsealed = held.segments, len(held.unsealed)
+    found.baselines, found.quarantined = len(held.said.baselines), len(held.quarantined)
+    found.records = sum(entry.records for entry in held.said.segments.values())
+    if not held.segments:
+        found.add(Problem("no-segments", held.trail.prefix, "no change record is archived"))
+
+
+def _versions(found: Verification, source: Source, held: Inventory) -> None:
+    missing = {problem.name for problem in found.problems if problem.code == "object-missing"}
+    try:
+        for folder in (held.trail.prefix, f"{ROOT}/quarantine/"):
+            versions = source.versions(folder)
+            if versions is None:
+                found.skip("versions", "objects in a folder have none; on S3 every version and delete marker is listed")
+                return
+            found.add(*version_problems(versions, held.trail, missing.__contains__))
+    except UnreadableArchive as error:
+        found.add(Problem("unreadable", held.trail.prefix, f"{error.message}: {error.why}"))
+
+
+# --- bytes ---
+
+
+def _contents(found: Verification, source: Source, held: Inventory, progress: Progress, workers: int | None) -> None:
+    left = sum(1 for inside in held.sealed if held.said.places[inside] < found.demand.checks_from)
+    if left:
+        found.skip("older objects", f"{left} sealed before the checkpoint were listed, and not read again")
+    if found.demand.has_range:
+        found.skip("other hours", "segments outside the range were listed, and not read")
+    for checked in check_contents(source, _checks(found, source, held), workers=workers):
+        found.files_checked += 1
+        found.bytes_checked += checked.stored.size_bytes
+        found.rows_checked += checked.rows
+        problem = checked.problem()
+        if problem is not None:
+            found.add(problem)
+        progress()
+
+
+def _checks(found: Verification, source: Source, held: Inventory) -> Iterator[Check]:
+    """Every object that is to be read: with what the log says of it, or, where it says nothing, in every detail."""
+    demand, trail, said = found.demand, held.trail, held.said
+    is_full = demand.level is Level.FULL
+    for inside, stored in held.sealed.items():
+        if said.places[inside] < demand.checks_from or not _is_in_range(inside, demand):
+            continue
+        if inside in said.segments:
+            entry = said.segments[inside]
+            yield Check(stored, trail, entry.file_sha256, entry, is_full)
+        else:
+            digest = said.baselines[inside].file_sha256 if inside in said.baselines else said.descriptions[inside]
+            yield Check(stored, trail, digest)
+    for inside, stored in held.unsealed.items():
+        if _is_in_range(inside, demand):
+            yield Check(stored, trail, reads_rows=True)  # nobody has vouched for it: its own name has to
+    yield from (Check(stored, trail) for stored in held.quarantined.values())
+    for inside in (*said.baselines, *(name for name in held.unsealed if name.startswith("baselines/"))):
+        yield from _parts(found, source, held, inside, reads_rows=is_full)
+
+
+def _is_in_range(inside: str, demand: Demand) -> bool:
+    if not inside.startswith("segments/") or not demand.has_range:
+        return True
+    hour_ms = SegmentName.parse(inside).hour_ms
+    return (demand.since_ms is None or hour_ms + HOUR_MS > demand.since_ms) and (
+        demand.until_ms is None or hour_ms < demand.until_ms
+    )
+
+
+def _parts(found: Verification, source: Source, held: Inventory, inside: str, *, reads_rows: bool) -> Iterator[Check]:
+    """The parts that a baseline states. A description that cannot be read is a finding of its own."""
+    stored = held.sealed.get(inside) or held.unsealed.get(inside)
+    if stored is None:
+        return  # missing, and told
+    try:
+        description = BaselineDescription.parse(source.fetch([stored])[0].read_bytes())
+        folder = BaselineName.parse(inside).folder
+    except (ValueError, TypeError, KeyError, OSError, UnreadableArchive):
+        return  # its own check says why
+    for part in description.parts:
+        there: StoredObject | None = held.parts.get(folder + part.name)
+        if there is None:
+            found.add(Problem("object-missing", held.trail.prefix + folder + part.name, "its baseline states it"))
+        else:
+            yield Check(there, held.trail, part.sha256, reads_rows=reads_rows, key_schema=description.key_schema)
+
+
+# --- rows together ---
+
+
+def _rows_together(found: Verification, trail: Trail, said: Statements, open_table: "Callable[[], Table]") -> None:
+    """Gaps, and with every row: conflicts and the image chain. Only on files that are known to be sound."""
+    what = "gaps, conflicts and image chain" if found.demand.level is Level.FULL else "gaps"
+    if not found.segments or any(problem.code in _OF_OBJECTS for problem in found.problems):
+        found.skip(what, "asked only of a trail whose files are all there and sound")
+        return
+    try:
+        table = open_table()
+        _gaps(found, trail, said, table)
+        if found.demand.level is Level.FULL:
+            _chain(found, trail, said, table)
+    except QueryError as error:
+        found.add(Problem("not-checkable", trail.prefix, f"{what}: {error.message}: {error.why}"))
+
+
+def _gaps(found: Verification, trail: Trail, said: Statements, table: "Table") -> None:
+    demand, coverage = found.demand, table.coverage()
+    found.covered = coverage.covered
+    first_ms = coverage.covered_since_ms
+    if first_ms is None:
+        return
+    since_ms = first_ms if demand.since_ms is None else demand.since_ms
+    until_ms = demand.now_ms if demand.until_ms is None else min(demand.until_ms, demand.now_ms)
+    if since_ms >= until_ms:
+        return
+    for part in coverage.uncovered(since_ms, until_ms):
+        if said.has_acknowledged(part.since_ms, part.until_ms):
+            continue
+        code = "outside-coverage" if part.cause == "before-coverage" else "gap"
+        where = f"{format_ms(part.since_ms)}/{format_ms(part.until_ms)}"
+        found.add(Problem(code, trail.prefix, f"{where} is not covered: {part.cause}"))
+
+
+def _chain(found: Verification, trail: Trail, said: Statements, table: "Table") -> None:
+    chain = table.image_chain(since_ms=found.demand.since_ms, until_ms=found.demand.until_ms)
+    for conflict in chain.conflicts:
+        told = f"{', '.join(conflict.differs)} of {conflict.item_key} at {conflict.sequence_number} told in two ways"
+        found.add(Problem("identity-conflict", conflict.segments[0], told))
+    for broken in chain.breaks:
+        since, until = broken.since.at_ms, broken.until.at_ms
+        if not said.has_acknowledged(since, max(until, since + 1)):
+            where = f"between {format_ms(since)} and {format_ms(until)}"
+            told = f"{broken.missing} of {broken.item_key} is missing {where}"
+            found.add(Problem("image-break", trail.prefix, told))
+    if chain.broken > len(chain.breaks):
+        found.skip("further breaks", f"{chain.broken - len(chain.breaks)} more of the image chain are not listed")
