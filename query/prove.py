@@ -89,7 +89,7 @@ def prove_change(source: Source, change: Change, chosen: Chosen, *, digests_only
                 checkpoint=note,
             )
             return proof, seal
-    raise _not_sealed(change, seal, "the sealer has not met its segment yet")
+    raise _not_sealed(change, seal, "no seal names its segment")
 
 
 def check_proof(content: bytes, key: PublicKey, pinned: Checkpoint | None = None) -> Proof:
@@ -98,12 +98,19 @@ def check_proof(content: bytes, key: PublicKey, pinned: Checkpoint | None = None
     """
     try:
         proof = Proof.parse(content)
-        check_note(proof.checkpoint, proof.head.origin, key)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise NotProved(
             "the proof does not hold",
             why=str(error),
             hint="ask for another copy of the file; if that fails too, what it says is not to be believed",
+        ) from error
+    try:
+        check_note(proof.checkpoint, proof.head.origin, key)
+    except ValueError as error:
+        raise NotProved(
+            "the proof is not signed with the pinned key",
+            why=str(error),
+            hint="if the log has a new key, pin that one, or ask for a proof made with --checkpoint-of KEY.pub",
         ) from error
     if pinned is not None and pinned != proof.head:
         head = proof.head
