@@ -6,6 +6,7 @@ gone; the translation itself is AWS's own (aws-sam-translator). In SAM a templat
 deploy` uploads what CodeUri names and resolves no function there; so each architecture has its own.
 """
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,10 @@ from samtranslator.yaml_helper import yaml_parse
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "template.yaml"
 TEMPLATE_ARCHITECTURE: Final = "arm64"  # the one whose package infra/template.yaml carries
+FUNCTIONS: Final = ("ArchiveFunction", "SealFunction")  # one package: they differ by handler and role
 
 _HEAD: Final = "# Made from infra/template.yaml, which explains it, by: make package. Change that file, not this one.\n"
+_LINE: Final = 80
 _CODE: Final = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Fn::Sub": "${CodePrefix}archiver-${Architecture}.zip"}}
 
 
@@ -31,12 +34,13 @@ def sam_template(path: Path = TEMPLATE) -> dict[str, Any]:
 def sam_text(architecture: str) -> str:
     """infra/template.yaml, comments and all, carrying the package of `architecture` that lies beside it."""
     text = TEMPLATE.read_text()
-    for carried, wanted in (
-        (f"CodeUri: ../build/archiver-{TEMPLATE_ARCHITECTURE}.zip", f"CodeUri: archiver-{architecture}.zip"),
-        (f"Default: {TEMPLATE_ARCHITECTURE}\n", f"Default: {architecture}\n"),
-        (f"[!Ref Architecture, {TEMPLATE_ARCHITECTURE}]", f"[!Ref Architecture, {architecture}]"),
+    package, own = f"CodeUri: ../build/archiver-{TEMPLATE_ARCHITECTURE}.zip", f"CodeUri: archiver-{architecture}.zip"
+    for carried, wanted, times in (
+        (package, own, len(FUNCTIONS)),
+        (f"Default: {TEMPLATE_ARCHITECTURE}\n", f"Default: {architecture}\n", 1),
+        (f"[!Ref Architecture, {TEMPLATE_ARCHITECTURE}]", f"[!Ref Architecture, {architecture}]", 1),
     ):
-        assert text.count(carried) == 1, f"{carried!r} is {text.count(carried)} times in {TEMPLATE.name}"
+        assert text.count(carried) == times, f"{carried!r} is {text.count(carried)} times in {TEMPLATE.name}"
         text = text.replace(carried, wanted)
     return _HEAD + text
 
@@ -47,13 +51,14 @@ def plain_template(*, code_bucket: str = "") -> str:
     del template["Rules"]["PackageOfThisTemplate"]
     if not template["Rules"]:
         del template["Rules"]
-    template["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"] = _CODE
+    for function in FUNCTIONS:
+        template["Resources"][function]["Properties"]["CodeUri"] = dict(_CODE)
     template["Parameters"] |= _code_parameters(code_bucket)
     # The translator wants some region to know the partition by; nothing of it reaches the result, as a test checks. It
     # would ask IAM for managed policies if a function here named one.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="us-east-1"))
     plain = translator.translate(template, parameter_values={})
-    return _HEAD + yaml.safe_dump(_plain(plain), sort_keys=False, width=120, allow_unicode=True)
+    return _HEAD + yaml.dump(_plain(plain), Dumper=_Compact, sort_keys=False, width=120, allow_unicode=True)
 
 
 def _code_parameters(code_bucket: str) -> dict[str, Any]:
@@ -61,6 +66,16 @@ def _code_parameters(code_bucket: str) -> dict[str, Any]:
     bucket = {"Type": "String", "Description": "The bucket that holds the packages, in this region", **default}
     prefix = {"Type": "String", "Default": "", "Description": "What their names begin with, such as v1.2.0/"}
     return {"CodeBucket": bucket, "CodePrefix": prefix}
+
+
+class _Compact(yaml.SafeDumper):
+    """What fits on a line stands on it: CreateStack takes no more than 51,200 bytes without a bucket."""
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        return super().represent_mapping(tag, mapping, flow_style or len(json.dumps(mapping)) <= _LINE)
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        return super().represent_sequence(tag, sequence, flow_style or len(json.dumps(sequence)) <= _LINE)
 
 
 def _plain(value: Any) -> Any:

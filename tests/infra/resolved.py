@@ -38,11 +38,22 @@ class Resolved:
         return {name: found["Properties"] for name, found in self.resources.items() if found["Type"] == kind}
 
     def role(self, name: str) -> list["Statement"]:
+        """What a role says of itself, and what policies say that are attached to it."""
+        attached = [
+            policy for policy in self.of_type("AWS::IAM::Policy").values() if self._physical(name) in policy["Roles"]
+        ]
         return [
             Statement.of(statement)
-            for policy in self.properties(name)["Policies"]
+            for policy in [*self.properties(name)["Policies"], *attached]
             for statement in policy["PolicyDocument"]["Statement"]
         ]
+
+    def key_policy(self, name: str) -> list["Statement"]:
+        """For whoever is of the account, which has to be the one principal: its IAM has its say too."""
+        statements = self.properties(name)["KeyPolicy"]["Statement"]
+        account = {"AWS": f"arn:{PSEUDO['AWS::Partition']}:iam::{PSEUDO['AWS::AccountId']}:root"}
+        assert [statement["Principal"] for statement in statements] == [account] * len(statements)
+        return [Statement.of({**statement, "Principal": "*"}) for statement in statements]
 
     def bucket_policy(self, name: str) -> list["Statement"]:
         return [Statement.of(statement) for statement in self.properties(name)["PolicyDocument"]["Statement"]]
@@ -120,6 +131,8 @@ class Resolved:
             "AWS::S3::Bucket": f"{begin}:s3:::{physical}",
             "AWS::IAM::Role": f"{begin}:iam::{account}:role/{physical}",
             "AWS::Logs::LogGroup": f"{begin}:logs:{where}:log-group:{physical}:*",
+            "AWS::KMS::Key": f"{begin}:kms:{where}:key/{physical}",
+            "AWS::Events::Rule": f"{begin}:events:{where}:rule/{physical}",
             "AWS::CloudWatch::Alarm": f"{begin}:cloudwatch:{where}:alarm:{physical}",
             "AWS::Serverless::Function": f"{begin}:lambda:{where}:function:{physical}",
         }[kind]
@@ -196,6 +209,8 @@ def _holds(operator: str, given: str | None, wanted: Any) -> bool:
             return given == wanted
         case "StringLike":
             return given is not None and fnmatch.fnmatchcase(given, wanted)
+        case "ArnEquals":
+            return given is not None and given == wanted
         case "ArnNotEquals":  # a negated operator holds where the key is missing
             return given != wanted
     raise AssertionError(f"unknown operator {operator}")

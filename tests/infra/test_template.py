@@ -19,7 +19,7 @@ from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
 from infra.build import write_templates
-from infra.cloudformation import TEMPLATE, TEMPLATE_ARCHITECTURE, plain_template, sam_template, sam_text
+from infra.cloudformation import FUNCTIONS, TEMPLATE, TEMPLATE_ARCHITECTURE, plain_template, sam_template, sam_text
 from infra.wheels import PLATFORMS, PYTHON
 from query.cli import run
 from tests.archiving.batches import CHANGED_AT_S, record
@@ -38,12 +38,13 @@ BREAK_GLASS = "arn:aws:iam::111122223333:role/break-glass"
 SOMEBODY = "arn:aws:iam::111122223333:role/admin"
 BUCKETS = ("Archive", "Derived", "OnFailure")
 
-# *surfaces*: the public contract. SigningKeyArn joins with the sealer.
+# *surfaces*: the public contract.
 PARAMETERS = {
     *("StreamArn", "ArchiveBucket", "ArchivePrefix", "DerivedBucket", "KeySchema", "KmsKeyArn", "RetentionMode"),
     *("RetentionDays", "BatchSize", "BatchingWindowSeconds", "ParallelizationFactor", "MaximumRecordAgeSeconds"),
     *("StartingPosition", "MemorySize", "AlarmTopicArn", "LagAlarmSeconds", "CreateDashboard", "LogLevel"),
     *("LogRetentionDays", "Architecture", "BreakGlassRoleArn", "RunbookUrl"),
+    *("SigningKeyArn", "SigningKeySpec", "SealEveryMinutes", "SealOperatorRoleArn"),
 }
 # All that the archiver's role may ever do.
 ACTIONS = {
@@ -54,7 +55,8 @@ ACTIONS = {
 # Nothing that could reach into a table (a custom resource), be one, or act in its stead.
 RESOURCE_TYPES = {
     *("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::IAM::Role", "AWS::Logs::LogGroup"),
-    *("AWS::Serverless::Function", "AWS::Lambda::EventSourceMapping"),
+    *("AWS::Serverless::Function", "AWS::Lambda::EventSourceMapping", "AWS::IAM::Policy", "AWS::KMS::Key"),
+    *("AWS::Events::Rule", "AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig"),
     *("AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard"),
 }
 # "millisecond access" (*Understanding and managing Amazon S3 storage classes*), and more than one zone.
@@ -128,9 +130,10 @@ def test_the_plain_template_takes_the_package_of_either_architecture(template):
     assert "us-east-1" not in text
     assert set(plain["Parameters"]) == PARAMETERS | {"CodeBucket", "CodePrefix"}
     assert plain["Parameters"]["CodeBucket"]["Default"] == "releases"
-    function = plain["Resources"]["ArchiveFunction"]
-    assert function["Type"] == "AWS::Lambda::Function"
-    assert function["Properties"]["Code"]["S3Key"] == {"Fn::Sub": "${CodePrefix}archiver-${Architecture}.zip"}
+    functions = {name: body for name, body in plain["Resources"].items() if body["Type"] == "AWS::Lambda::Function"}
+    assert set(functions) == set(FUNCTIONS)
+    for function in functions.values():
+        assert function["Properties"]["Code"]["S3Key"] == {"Fn::Sub": "${CodePrefix}archiver-${Architecture}.zip"}
     assert template["Parameters"]["Architecture"]["AllowedValues"] == list(PLATFORMS)
     assert set(plain["Resources"]) == set(template["Resources"]), "nothing was made up on the way"
     assert len(text.encode()) < 51_200, "the largest body that CreateStack takes without a bucket"
@@ -145,10 +148,11 @@ def test_a_sam_template_carries_one_package_and_refuses_the_other_architecture(t
         (rule,) = template["Rules"].values()
         assert rule["Assertions"][0]["Assert"] == {"Fn::Equals": [{"Ref": "Architecture"}, carried]}
         assert template["Parameters"]["Architecture"]["Default"] == carried
-        assert template["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"] == f"{folder}archiver-{carried}.zip"
         # All that may differ is put aside; what is left is one and the same stack.
         del template["Rules"], template["Parameters"]["Architecture"]["Default"]
-        del template["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"]
+        for name in FUNCTIONS:
+            code = template["Resources"][name]["Properties"].pop("CodeUri")
+            assert code == f"{folder}archiver-{carried}.zip"
     assert made == source
 
 
@@ -166,13 +170,14 @@ def test_plain_cloudformation_is_the_same_stack(template):
     for section in ("Conditions", "Outputs"):
         assert plain[section] == template[section]
     for name, body in template["Resources"].items():
-        if name != "ArchiveFunction":
+        if name not in FUNCTIONS:
             assert plain["Resources"][name] == body, name
-    ours, theirs = (given["Resources"]["ArchiveFunction"]["Properties"] for given in (template, plain))
-    assert theirs["Code"]["S3Bucket"] == {"Ref": "CodeBucket"}
-    assert {key: value for key, value in ours.items() if key != "CodeUri"} == {
-        key: value for key, value in theirs.items() if key not in {"Code", "Tags"}
-    }
+    for name in FUNCTIONS:
+        ours, theirs = (given["Resources"][name]["Properties"] for given in (template, plain))
+        assert theirs["Code"]["S3Bucket"] == {"Ref": "CodeBucket"}
+        assert {key: value for key, value in ours.items() if key != "CodeUri"} == {
+            key: value for key, value in theirs.items() if key not in {"Code", "Tags"}
+        }
     for name, given in template["Parameters"].items():
         assert plain["Parameters"][name] == given, name
 
@@ -207,10 +212,18 @@ REACHES = [
     ("LogLevel", ("ArchiveFunction", "Environment", "Variables", "POWERTOOLS_LOG_LEVEL"), "DEBUG", "DEBUG"),
     ("LogRetentionDays", ("ArchiveLogs", "RetentionInDays"), 7, 7),
     ("LagAlarmSeconds", ("LagAlarm", "Threshold"), 600, "600000"),
+    ("Architecture", ("SealFunction", "Architectures"), "x86_64", ["x86_64"]),
+    ("LogLevel", ("SealFunction", "Environment", "Variables", "POWERTOOLS_LOG_LEVEL"), "DEBUG", "DEBUG"),
+    ("LogRetentionDays", ("SealLogs", "RetentionInDays"), 7, 7),
+    ("SigningKeyArn", ("SealFunction", "Environment", "Variables", "DDBTRAIL_SIGNING_KEY"), KEY, KEY),
+    ("SigningKeySpec", ("SigningKey", "KeySpec"), "ECC_NIST_P256", "ECC_NIST_P256"),
+    ("SealEveryMinutes", ("SealSchedule", "ScheduleExpression"), 5, "rate(5 minutes)"),
 ]
 
 
-@pytest.mark.parametrize(("parameter", "path", "given", "expected"), REACHES, ids=[case[0] for case in REACHES])
+@pytest.mark.parametrize(
+    ("parameter", "path", "given", "expected"), REACHES, ids=[f"{case[0]}-{case[1][0]}" for case in REACHES]
+)
 def test_a_parameter_reaches_the_setting_it_is_named_after(template, parameter, path, given, expected):
     """A parameter that does nothing is worse than none: its owner believes it."""
     resource, *names = path
@@ -293,7 +306,7 @@ def test_the_bounds_of_the_mapping_leave_time_to_save_what_is_stuck(template):
 def test_the_role_may_do_these_things_and_no_others(template):
     """Also with every optional parameter given: no Get, no Delete, no retention, no wildcard among the actions."""
     full = Resolved(template, StreamArn=STREAM, KmsKeyArn=KEY, BreakGlassRoleArn=BREAK_GLASS, ArchiveBucket="audit")
-    (only,) = full.of_type("AWS::IAM::Role").values()
+    only = full.properties("ArchiveRole")
     assert only.keys() == {"AssumeRolePolicyDocument", "Policies"}, "no managed policies"
     (trust,) = only["AssumeRolePolicyDocument"]["Statement"]
     assert trust == {
@@ -326,12 +339,12 @@ def test_every_statement_is_explained_beside_it(template):
     lines = TEMPLATE.read_text().splitlines()
     sids = [
         statement["Sid"]
-        for kind in ("AWS::IAM::Role", "AWS::S3::BucketPolicy")
+        for kind in ("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::KMS::Key")
         for resource in template["Resources"].values()
         if resource["Type"] == kind
         for statement in _raw_statements(resource["Properties"])
     ]
-    assert len(sids) >= 13
+    assert len(sids) >= 22
     for sid in sids:
         places = [number for number, line in enumerate(lines) if line.strip() in {f"- Sid: {sid}", f"Sid: {sid}"}]
         assert places, sid
@@ -343,6 +356,7 @@ def test_every_statement_is_explained_beside_it(template):
 def _raw_statements(properties):
     documents = [
         properties.get("PolicyDocument"),
+        properties.get("KeyPolicy"),
         *(policy["PolicyDocument"] for policy in properties.get("Policies", ())),
     ]
     for document in filter(None, documents):
@@ -570,14 +584,30 @@ def test_the_policy_for_a_given_bucket_is_printed_and_says_the_same(template):
         text=True,
         check=True,
     )
-    *denials, allowance = json.loads(printed.stdout)["Statement"]
-    expected = own.properties("ArchivePolicy")["PolicyDocument"]["Statement"]
-    assert denials == expected
-    assert allowance["Principal"] == {"AWS": "arn:aws:iam::111122223333:role/trail-archiverole"}
-    (put,) = (statement for statement in own.role("ArchiveRole") if statement.sid == "PutEvidence")
-    assert sorted(allowance["Resource"]) == sorted(put.resources)
-    assert [allowance["Action"]] == put.actions
+    statements = json.loads(printed.stdout)["Statement"]
+    denials = [statement for statement in statements if statement["Effect"] == "Deny"]
+    assert denials == own.properties("ArchivePolicy")["PolicyDocument"]["Statement"]
+    allowed_to = {
+        role: sorted(
+            (statement.actions, sorted(statement.resources)) for statement in own.role(role) if in_archive(statement)
+        )
+        for role in ("ArchiveRole", "SealRole")
+    }
+    printed_for = {}
+    for allowance in (statement for statement in statements if statement["Effect"] == "Allow"):
+        (arn,) = allowance["Principal"].values()
+        resources = allowance["Resource"] if isinstance(allowance["Resource"], list) else [allowance["Resource"]]
+        printed_for.setdefault(arn, []).append(([allowance["Action"]], sorted(resources)))
+    assert {arn: sorted(found) for arn, found in printed_for.items()} == {
+        f"arn:aws:iam::111122223333:role/trail-{role.lower()}": expected for role, expected in allowed_to.items()
+    }
+    assert len({statement["Sid"] for statement in statements}) == len(statements)
     assert "ArchiveBucketPolicy" not in own.outputs
+
+
+def in_archive(statement):
+    """Whether a statement of a role is about the archive's bucket."""
+    return all(resource.startswith(ARCHIVE) for resource in statement.resources)
 
 
 def test_nothing_takes_it_for_granted_that_the_partition_is_aws(template, monkeypatch):
@@ -604,7 +634,7 @@ def test_every_alarm_links_a_section_of_the_runbook(template):
     """At three in the morning the link is all there is."""
     stack = Resolved(template, StreamArn=STREAM, AlarmTopicArn=TOPIC, RunbookUrl="docs/operations.md")
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
-    assert len(alarms) == 10
+    assert len(alarms) == 13
     known = anchors(REPOSITORY / "docs" / "operations.md")
     for name, alarm in alarms.items():
         severity, _, text = alarm["AlarmDescription"].partition(": ")
@@ -623,6 +653,7 @@ def test_without_a_topic_alarms_are_made_and_name_none(stack):
 
 
 FUNCTION = {"FunctionName": "trail-archivefunction"}
+SEALER = {"FunctionName": "trail-sealfunction"}
 MAPPING = {"EventSourceMappingUUID": "trail-streammapping"}
 OURS = {"service": telemetry.SERVICE, "table": "orders"}
 # Which metric, of what, and what of it: as *Types of metrics for Lambda functions* names them. IteratorAge: "the age of
@@ -637,7 +668,12 @@ ALARMS = {
     "ThrottlesAlarm": ("AWS/Lambda", "Throttles", FUNCTION, "Sum", "> 0"),
     "PollingAlarm": ("AWS/Lambda", "PolledEventCount", MAPPING, "SampleCount", "< 1"),
     "QuarantineAlarm": ("ddbtrail", "RecordsQuarantined", OURS, "Sum", "> 0"),
+    "SealAgeAlarm": ("ddbtrail", "SealAgeSeconds", OURS, "Minimum", "> 0"),
+    "SealErrorsAlarm": ("AWS/Lambda", "Errors", SEALER, "Sum", "> 1"),
+    "RefusedAlarm": ("ddbtrail", "EvidenceRefused", OURS, "Sum", "> 0"),
 }
+# Sealing goes by the half hour: its calls may be 30 minutes apart.
+PERIODS = {"SealAgeAlarm": 7_200, "SealErrorsAlarm": 1_800, "RefusedAlarm": 1_800}
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -648,8 +684,8 @@ def test_an_alarm_watches_the_metric_that_its_runbook_speaks_of(stack, name):
     dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
     limit = f"{sign} {alarm['Threshold']}"
     assert (alarm["Namespace"], alarm["MetricName"], dimensions, alarm["Statistic"], limit) == ALARMS[name]
-    assert alarm["Period"] == 300
-    assert alarm["TreatMissingData"] == ("breaching" if name == "PollingAlarm" else "notBreaching")
+    assert alarm["Period"] == PERIODS.get(name, 300)
+    assert alarm["TreatMissingData"] == ("breaching" if name in {"PollingAlarm", "SealAgeAlarm"} else "notBreaching")
 
 
 @pytest.mark.parametrize(
@@ -694,10 +730,9 @@ def test_alarms_ring_when_they_should(stack):
 
 def test_alarms_and_dashboard_use_the_metrics_that_the_archiver_emits(stack):
     """A misspelt metric is an alarm that never rings."""
-    quarantine = stack.properties("QuarantineAlarm")
-    dimensions = {dimension["Name"]: dimension["Value"] for dimension in quarantine["Dimensions"]}
-    assert quarantine["Namespace"] == telemetry.NAMESPACE
-    assert dimensions == {"service": telemetry.SERVICE, "table": "orders"}
+    alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
+    watched = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == telemetry.NAMESPACE}
+    assert watched == {"RecordsQuarantined", "SealAgeSeconds", "EvidenceRefused"}
     emitted = set(
         re.findall(
             r'"([A-Z][A-Za-z]+)": \(MetricUnit|values\["([A-Z][A-Za-z]+)"\]', Path(telemetry.__file__).read_text()
@@ -711,7 +746,7 @@ def test_alarms_and_dashboard_use_the_metrics_that_the_archiver_emits(stack):
         )
     )
     assert used
-    assert {name for name, _ in used} | {quarantine["MetricName"]} <= emitted
+    assert {name for name, _ in used} | watched <= emitted
     assert {service for _, service in used} == {telemetry.SERVICE}
 
 
@@ -732,6 +767,7 @@ def test_the_dashboard_asks_for_metrics_that_lambda_has(stack):
     of_function = {"Invocations", "Errors", "Throttles", "Duration"}
     of_mapping = {"PolledEventCount", "OnFailureDestinationDeliveredEventCount", "DroppedEventCount"}
     known = {(name, *FUNCTION.items()) for name in of_function} | {(name, *MAPPING.items()) for name in of_mapping}
+    known |= {(name, *SEALER.items()) for name in ("Errors", "Duration")}
     assert {(name, (key, value)) for namespace, name, key, value, *_ in asked if namespace == "AWS/Lambda"} == known
 
 
