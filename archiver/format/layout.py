@@ -8,6 +8,7 @@ the records alone; the one exception, the day in a late marker's name, says when
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Self
 
 from archiver.format import FORMAT_VERSION
@@ -35,6 +36,7 @@ _BASELINE: Final = re.compile(
 
 SEQUENCE_DIGITS: Final = 40
 HOUR_MS: Final = 3_600_000
+_HOURS_REMEMBERED: Final = 10_000  # a year has fewer, and a listing has many names of each
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -119,6 +121,7 @@ def hour_folder(hour_ms: int) -> str:
     return f"segments/dt={start:%Y-%m-%d}/hour={start:%H}/"
 
 
+@lru_cache(_HOURS_REMEMBERED)
 def _hour_ms(day: str, hour: str) -> int:
     try:
         start = datetime.strptime(f"{day}T{hour}", "%Y-%m-%dT%H").replace(tzinfo=UTC)

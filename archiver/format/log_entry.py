@@ -160,11 +160,12 @@ LogEntry: TypeAlias = (
 # All but segments and intervals, of which there are few: what a sealer must know of the whole log.
 NOTICES: Final = (OpenEntry, CloseEntry, QuarantineEntry, BaselineEntry, AcknowledgeEntry, KeyRotationEntry)
 TYPES: Final[Mapping[str, type[LogEntry]]] = {kind.type: kind for kind in get_args(LogEntry)}
+_NAMES: Final = {kind.type: frozenset(field.name for field in fields(kind)) for kind in TYPES.values()}
 
 
 def entry_members(entry: LogEntry) -> dict[str, Any]:
     """An entry as JSON members, its type among them."""
-    members = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    members = {name: getattr(entry, name) for name in _NAMES[entry.type]}
     for name, value in members.items():
         _GRAMMAR[name](name, value)
     return {"type": entry.type, **members}
@@ -187,7 +188,7 @@ def entry_of(members: Any) -> LogEntry:
     kind = TYPES.get(members["type"]) if isinstance(members.get("type"), str) else None
     if kind is None:
         raise ValueError(f"{members.get('type')!r} is no type of entry: a newer version may know it")
-    names = {field.name for field in fields(kind)}
+    names = _NAMES[kind.type]
     if members.keys() - {"type"} != names:
         wrong = sorted((members.keys() - {"type"}) ^ names)
         raise ValueError(f"an entry of type {kind.type} lacks, or has beside its own, {', '.join(wrong)}")
@@ -195,7 +196,7 @@ def entry_of(members: Any) -> LogEntry:
         _GRAMMAR[name](name, members[name])
     try:
         return kind(**{name: members[name] for name in names})
-    except TypeError as error:  # a null where this entry needs a value
+    except (TypeError, AttributeError) as error:  # a null where this entry needs a value
         raise ValueError(f"an entry of type {kind.type} has a null where it needs a value: {error}") from error
 
 

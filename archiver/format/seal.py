@@ -7,7 +7,7 @@ against a key here; that its entries lead from one head to the next is (`check_e
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from hashlib import sha256
 from typing import Any, Final, Self
 
@@ -17,7 +17,7 @@ from archiver.format import FORMAT_VERSION
 from archiver.format.canonical import canonical
 from archiver.format.layout import Trail
 from archiver.format.log_entry import IntervalEntry, LogEntry, entry_leaf, entry_members, entry_of
-from archiver.format.merkle import CompactRange
+from archiver.format.merkle import CompactRange, leaf_digest
 from archiver.format.note import Checkpoint, SignedNote
 
 SIZE_DIGITS: Final = 20
@@ -57,8 +57,12 @@ class Seal:
     entries: tuple[LogEntry, ...]
     after: CompactRange
     checkpoint: SignedNote
+    known_leaves: InitVar[tuple[bytes, ...] | None] = None  # of these entries, where they were made already
+    leaves: tuple[bytes, ...] = field(init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, known_leaves: tuple[bytes, ...] | None) -> None:
+        leaves = known_leaves or tuple(entry_leaf(entry) for entry in self.entries)
+        object.__setattr__(self, "leaves", leaves)
         before = self.interval.previous_notice if self.entries and isinstance(self.entries[-1], IntervalEntry) else None
         if before is not None and before >= self.size_before:
             raise ValueError("the notices of earlier seals stand in earlier seals")
@@ -95,8 +99,8 @@ class Seal:
         if before.size != self.size_before:
             raise ValueError(f"a seal of {self.size_before} does not extend a log of {before.size}")
         reached = before
-        for entry in self.entries:
-            reached = reached.append(entry_leaf(entry))
+        for leaf in self.leaves:
+            reached = reached.append(leaf)
         if reached != self.after:
             raise ValueError(f"the entries of {self.name} do not lead to its root")
 
@@ -118,16 +122,16 @@ class Seal:
     def parse(cls, content: bytes) -> Self:
         """Raises ValueError for what `compose` would not have written."""
         members = _members(content)
-        seal = cls(
+        if canonical(members) != content:
+            raise ValueError("a seal is not in canonical form")
+        return cls(
             size_before=members["size_before"],
             previous_sha256=members["previous_sha256"],
             entries=tuple(entry_of(entry) for entry in members["entries"]),
             after=CompactRange(members["size"], tuple(_digest(root) for root in members["roots"])),
             checkpoint=SignedNote.parse(members["checkpoint"].encode()),
+            known_leaves=tuple(leaf_digest(canonical(entry)) for entry in members["entries"]),
         )
-        if seal.compose() != content:
-            raise ValueError("a seal is not in canonical form")
-        return seal
 
 
 def seal_digest(content: bytes) -> str:
