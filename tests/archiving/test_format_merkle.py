@@ -175,6 +175,28 @@ def test_every_earlier_tree_is_proved_to_be_the_beginning(later):
                 check_consistency(*attempt)
 
 
+@pytest.mark.parametrize(("claimed", "told"), [(8, "shorter"), (2, "proof"), (3, None), (4, None), (5, "shorter")])
+def test_a_proof_has_the_length_that_the_sizes_ask_for(claimed, told):
+    """A true proof to a tree of four, shown for a log that says to be of another size with that very root: both roots
+    are met, only the length tells. Three and four have proofs of one length, so what is signed names the size.
+    """
+    attempt = (2, ROOT_OF[2], claimed, ROOT_OF[4], consistency_path(DIGESTS[:4], 2))
+    if told is None:
+        check_consistency(*attempt)
+        return
+    with pytest.raises(ValueError, match=told):
+        check_consistency(*attempt)
+
+
+def test_a_proof_that_goes_on_beyond_the_root_says_so():
+    """Nothing above the root is hashed: what is too much could be anything."""
+    for later in SIZES[1:]:
+        for size in range(1, later):
+            path = consistency_path(DIGESTS[:later], size)
+            with pytest.raises(ValueError, match="longer"):
+                check_consistency(size, ROOT_OF[size], later, ROOT_OF[later], [*path, DIGESTS[0]])
+
+
 def test_a_proof_from_no_tree_or_from_a_larger_one_is_none():
     """Every tree begins with the empty one, so that would say nothing."""
     for size, later in ((0, 3), (4, 3), (-1, 3)):

@@ -30,9 +30,11 @@ BUILD: Final = ROOT / "build" / "mutants"
 TREE: Final = BUILD / "tree"
 
 ENOUGH: Final = 0.95
-# What a mutant may take: some mutants never end, some never end taking memory.
-_LEAST_SECONDS: Final = 20
-_TIMES_THE_UNCHANGED: Final = 4
+# What a mutant may take: some mutants never end, some never end taking memory. Processor time, since a busy machine
+# must not kill for us; and time by the clock for one that waits.
+_LEAST_CPU_SECONDS: Final = 5
+_TIMES_THE_UNCHANGED: Final = 3
+_CLOCK_SECONDS: Final = 300
 _MEMORY_BYTES: Final = 6 << 30
 _SURVIVED, _FAILED, _INTERRUPTED, _USAGE = 0, 1, 2, 4  # pytest's exit codes; 2 and 4: a module cannot be imported
 
@@ -87,16 +89,15 @@ def _copy() -> str:
 
 def _try_module(guard: Guard, workers: int) -> Tried:
     told = BUILD / "told"
-    began = time.monotonic()
-    code = _wait(_fork("observe", lambda options: trial.observe(guard, options, told)))
-    if code != 0:
+    _, status, used = os.wait4(_fork("observe", lambda options: trial.observe(guard, options, told)), 0)
+    if status != 0:
         raise SystemExit(f"{guard.module}: its tests fail on the unchanged module:\n{_output('observe')}")
     seen = trial.read_told(told)
-    limit_s = max(_LEAST_SECONDS, _TIMES_THE_UNCHANGED * (time.monotonic() - began))
+    cpu_s = max(_LEAST_CPU_SECONDS, round(_TIMES_THE_UNCHANGED * (used.ru_utime + used.ru_stime)))
     path = (TREE / guard.module).resolve()
     mutants = mutants_of(path.read_text())
     tried = Tried(guard, [mutant.name for mutant in mutants])
-    for mutant, code, is_late in _pool(guard, mutants, seen, str(path), limit_s, workers):
+    for mutant, code, is_late in _pool(guard, mutants, seen, str(path), cpu_s, workers):
         tried.by_time += is_late
         if code == _SURVIVED:
             tried.survived.append(mutant.name)
@@ -107,7 +108,7 @@ def _try_module(guard: Guard, workers: int) -> Tried:
 
 
 def _pool(
-    guard: Guard, mutants: Sequence[Mutant], seen: trial.Told, path: str, limit_s: float, workers: int
+    guard: Guard, mutants: Sequence[Mutant], seen: trial.Told, path: str, cpu_s: int, workers: int
 ) -> Iterator[tuple[Mutant, int, bool]]:
     """Each mutant with pytest's exit code (negative: the signal that ended it), and whether its time was up."""
     running: dict[int, tuple[int, Mutant, float]] = {}
@@ -120,7 +121,8 @@ def _pool(
             if mutant is None:
                 is_more = False
                 break
-            running[_fork_trial(guard, number, mutant, seen, path)] = number, mutant, time.monotonic() + limit_s
+            process = _fork_trial(guard, number, mutant, seen, path, cpu_s)
+            running[process] = number, mutant, time.monotonic() + _CLOCK_SECONDS
         ended, status = os.waitpid(-1, os.WNOHANG) if running else (0, 0)
         if ended in running:
             number, mutant, _ = running.pop(ended)
@@ -128,10 +130,11 @@ def _pool(
             shutil.rmtree(BUILD / f"tmp-{number}", ignore_errors=True)
             code = os.waitstatus_to_exitcode(status)
             killer = BUILD / f"killer-{number}"
-            how = "time" if ended in late else killer.read_text() if killer.exists() else f"exit {code}"
+            is_late = ended in late or code == -signal.SIGXCPU
+            how = "time" if is_late else killer.read_text() if killer.exists() else f"exit {code}"
             with (BUILD / "trials.tsv").open("a") as file:
                 file.write(f"{guard.module}\t{code}\t{mutant.name}\t{how}\n")
-            yield mutant, code, ended in late
+            yield mutant, code, is_late
             continue
         for process, (_, _, until) in running.items():
             if time.monotonic() > until and process not in late:
@@ -140,11 +143,12 @@ def _pool(
         time.sleep(0.005)
 
 
-def _fork_trial(guard: Guard, number: int, mutant: Mutant, seen: trial.Told, path: str) -> int:
+def _fork_trial(guard: Guard, number: int, mutant: Mutant, seen: trial.Told, path: str, cpu_s: int) -> int:
     order = _order(mutant, seen)
     return _fork(
         str(number),
         lambda options: trial.attempt(guard, mutant.code(path), order, options, BUILD / f"killer-{number}"),
+        cpu_s,
     )
 
 
@@ -154,7 +158,7 @@ def _order(mutant: Mutant, seen: trial.Told) -> list[str]:
     return sorted(seen, key=lambda test: (lines is not None and seen[test].lines.isdisjoint(lines), seen[test].seconds))
 
 
-def _fork(name: str, work: Callable[[Sequence[str]], int]) -> int:
+def _fork(name: str, work: Callable[[Sequence[str]], int], cpu_s: int | None = None) -> int:
     """Does the work in a process (and group) of its own, in the copy, and gives its id; it ends with the code."""
     process = os.fork()
     if process:
@@ -163,6 +167,8 @@ def _fork(name: str, work: Callable[[Sequence[str]], int]) -> int:
     try:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+        if cpu_s is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
         output = os.open(BUILD / f"output-{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -175,10 +181,6 @@ def _fork(name: str, work: Callable[[Sequence[str]], int]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _wait(process: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def _output(name: str) -> str:
