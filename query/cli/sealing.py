@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from archiver.sealer import Sealing
     from archiver.signer import PublicKey, Signer
 
-_KMS: Final = re.compile(r"arn:aws[a-z-]*:kms:(?P<region>[a-z0-9-]+):[0-9]{12}:(key|alias)/.+|alias/.+")
 _GAP: Final = re.compile(r"(?P<since>[^/]+)/(?P<until>[^/]+)")
 
-SigningKey = Annotated[str, Parameter(help="File that ddbtrail key create wrote, or ARN or alias of a KMS key.")]
+SigningKey = Annotated[str, Parameter(help="File that ddbtrail key create wrote, or ARN of a KMS key.")]
 Table = Annotated[str, Parameter(help="Table: name, region/name, account/region/name or ARN.")]
 
 
@@ -190,14 +189,11 @@ def _tell(done: "Sealing", say: Stderr) -> None:
 
 
 def _signer(signing_key: str, source: DataSource) -> "Signer":
-    from archiver.signer import KmsSigner, load_signer
+    from archiver.signer import open_signer
 
-    kms = _KMS.fullmatch(signing_key)
-    if kms is not None:
-        return KmsSigner(source.client("kms", region=kms["region"] or source.region), signing_key)
-    path = Path(signing_key)
-    _refuse_inside_archive(path)
-    return load_signer(path)
+    if not signing_key.startswith("arn:"):
+        _refuse_inside_archive(Path(signing_key))
+    return open_signer(signing_key, profile=source.profile, region=source.region, endpoint_url=source.endpoint_url)
 
 
 def _refuse_inside_archive(path: Path) -> None:
