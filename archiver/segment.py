@@ -5,9 +5,9 @@ file's own digest.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,9 +24,9 @@ from archiver.format.columns import (
     SEGMENT_COLUMNS,
     Column,
 )
-from archiver.format.layout import SegmentName, StreamSource, hour_of
-from archiver.format.merkle import tree_root
-from archiver.format.record import ChangeRecord, change_record, delivered, key_hints, leaf_of_row, row_order
+from archiver.format.layout import SegmentName, StreamSource
+from archiver.format.record import ChangeRecord, leaf_of_row
+from archiver.format.row_check import RowCheck, SegmentRows, record_of_row
 from archiver.format.stamp import UNSTAMPED, check_stamp, stamp
 from archiver.plan import PlannedSegment
 
@@ -51,6 +51,12 @@ def _schema(columns: Sequence[Column]) -> pa.Schema:
 
 
 _SEGMENT_SCHEMA: Final = _schema(SEGMENT_COLUMNS)
+# To be looked at, times are numbers, and what is hashed is bytes.
+_HELD: Final = {"changed_at": pa.int64(), **dict.fromkeys(("item_key", "old_image", "new_image"), pa.binary())}
+_HELD_SCHEMA: Final = pa.schema(
+    [pa.field(field.name, _HELD.get(field.name, field.type), field.nullable) for field in _SEGMENT_SCHEMA]
+)
+_ROWS_AT_ONCE: Final = 1024
 _BASELINE_SCHEMA: Final = _schema(BASELINE_COLUMNS)
 
 
@@ -78,38 +84,35 @@ def encode_segment(planned: PlannedSegment) -> bytes:
 
 def decode_segment(content: bytes, source: StreamSource) -> list[ChangeRecord]:
     """The change records of a segment, leaves re-derived. Raises NotEvidence for a file that is none."""
+    table = _table(content)
     try:
-        check_stamp(content)
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-        if not table.schema.equals(_SEGMENT_SCHEMA):
-            raise NotEvidence("the file does not have the columns of a segment")
-        return [_record(row, source) for row in table.to_pylist()]
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        records = [record_of_row(row, source) for rows in _batches(table) for row in zip(*rows, strict=True)]
+        return [record._replace(leaf=leaf_of_row(record)) for record in records]
+    except (ValueError, TypeError, KeyError) as error:
         raise NotEvidence(f"the file is not a segment: {error}") from error
 
 
-def check_segment(content: bytes, source: StreamSource, place: SegmentName) -> list[ChangeRecord]:
+def check_segment(
+    content: bytes, source: StreamSource, place: SegmentName, key_names: tuple[str, ...] | None = None
+) -> list[ChangeRecord]:
     """The records of a segment in which everything agrees; else NotEvidence, which says what does not.
 
     Checked are the file's metadata, each row against the record it was made from, order, one label and one hour, the
-    first sequence number, and the root against the name.
+    first sequence number, and the root against the name. `key_names` are the key attributes in schema order, None when
+    they are not known.
     """
-    records = decode_segment(content, source)
+    table = _table(content)
     metadata = pq.read_metadata(pa.BufferReader(content)).metadata or {}
     expected = {METADATA_KIND: b"segment", METADATA_FORMAT: b"1", METADATA_ROOT: place.root.encode()}
     for key, value in expected.items():
         if metadata.get(key) != value:
             raise NotEvidence(f"segment {place.compose()} says {key.decode()} is {metadata.get(key)!r}")
-    for record in records:
-        _check_row(record, source, place)
-    if not records or sorted(records, key=row_order) != records:
-        raise NotEvidence(f"segment {place.compose()} is empty or not in order")
-    if records[0].sequence_number != place.first_sequence:
-        raise NotEvidence(f"segment {place.compose()} begins with sequence number {records[0].sequence_number}")
-    root = tree_root([record.leaf for record in records]).hex()
-    if root != place.root:
-        raise NotEvidence(f"segment {place.compose()} has root {root}")
-    return records
+    try:
+        leaves = RowCheck(source, key_names).check(_batches(table), place)
+    except ValueError as error:
+        raise NotEvidence(f"segment {place.compose()}: {error}") from error
+    rows = (row for batch in _batches(table) for row in zip(*batch, strict=True))
+    return [record_of_row(row, source)._replace(leaf=leaf) for row, leaf in zip(rows, leaves, strict=True)]
 
 
 def segment_label(content: bytes) -> str:
@@ -129,34 +132,6 @@ def segment_writer(content: bytes) -> str:
     return writer.decode("utf-8", "replace") or "unknown"
 
 
-def _check_row(record: ChangeRecord, source: StreamSource, place: SegmentName) -> None:
-    """A row must be the one that its own delivered record makes: no column may say anything else than its leaf
-    covers."""
-    where = f"row {record.change_id} of segment {place.compose()}"
-    try:
-        original = delivered(record)
-        created = original["dynamodb"]["ApproximateCreationDateTime"]
-        if isinstance(created, str):  # a fraction is kept as the text of its double
-            original["dynamodb"]["ApproximateCreationDateTime"] = float(created)
-        named = StreamSource.parse(original["eventSourceARN"])
-        again = change_record(original, named, None)
-    except (ValueError, TypeError, KeyError) as error:
-        raise NotEvidence(f"{where} does not rebuild its record: {error}") from error
-    if named != source or record.source != source:
-        raise NotEvidence(f"{where} belongs to another stream: {original['eventSourceARN']}")
-    if hour_of(record.changed_at_ms) != place.hour_ms:
-        raise NotEvidence(f"{where} was made in another hour")
-    hints = (record.pk, record.sk)
-    if again != record._replace(pk=again.pk, sk=again.sk) or hints not in _possible_hints(original["dynamodb"]["Keys"]):
-        raise NotEvidence(f"{where} disagrees with the record it was made from")
-
-
-def _possible_hints(keys: dict[str, Any]) -> list[tuple[str | None, str | None]]:
-    """No hint, or those of either order of the key attributes: which one is the partition key, no record says."""
-    names = tuple(keys)
-    return [(None, None), key_hints(keys, names), key_hints(keys, names[::-1])]
-
-
 def encode_baseline_part(items: Sequence[tuple[bytes, str | None, str | None, bytes]]) -> bytes:
     """The bytes of a baseline part: item key, key text of both keys, image; in key order."""
     keys, pks, sks, images = zip(*items, strict=True) if items else ((), (), (), ())
@@ -170,23 +145,22 @@ def open_zstd(file: IO[bytes]) -> IO[bytes]:
     return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
 
 
-def _record(row: dict[str, Any], source: StreamSource) -> ChangeRecord:
-    encoded: dict[str, Any] = {
-        name: None if row[name] is None else row[name].encode()
-        for name in ("item_key", "old_image", "new_image", "user_identity", "event")
-    }
-    record = ChangeRecord(
-        source=StreamSource(source.trail, row["stream_label"]),
-        change_id=row["change_id"],
-        op=row["op"],
-        changed_at_ms=round(row["changed_at"].timestamp() * 1000),
-        sequence_number=row["sequence_number"],
-        pk=row["pk"],
-        sk=row["sk"],
-        leaf=b"",
-        **encoded,
-    )
-    return record._replace(leaf=leaf_of_row(record))
+def _table(content: bytes) -> pa.Table:
+    """What a segment's file holds, unchecked but for the file's digest, its pages' checksums and its columns."""
+    try:
+        check_stamp(content)
+        table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise NotEvidence(f"the file is not a segment: {error}") from error
+    if not table.schema.equals(_SEGMENT_SCHEMA):
+        raise NotEvidence("the file is not a segment: it does not have the columns of one")
+    return table
+
+
+def _batches(table: pa.Table) -> Iterator[SegmentRows]:
+    """The rows of a segment, some at a time. Raises ValueError for a text that is not UTF-8."""
+    for batch in table.cast(_HELD_SCHEMA).to_batches(max_chunksize=_ROWS_AT_ONCE):
+        yield SegmentRows(*(column.to_pylist() for column in batch.columns))
 
 
 def _text(values: list[bytes | None]) -> pa.Array:

@@ -25,8 +25,8 @@ OPERATIONS: Final = frozenset({"INSERT", "MODIFY", "REMOVE"})
 # `SequenceNumber`: "Length Constraints: Minimum length of 21. Maximum length of 40" (API reference, StreamRecord).
 _SEQUENCE_NUMBER: Final = re.compile(r"[0-9]{21,40}")
 # 2012 (the service's first year) to 2100. Anything else is not a creation time, whatever a clock here says.
-_EARLIEST_S: Final = 1_325_376_000
-_LATEST_S: Final = 4_102_444_800
+EARLIEST_S: Final = 1_325_376_000
+LATEST_S: Final = 4_102_444_800
 
 _KEY_TYPES: Final = frozenset({"S", "N", "B"})
 _KEY_SIZES: Final = (1, 2)
@@ -204,7 +204,7 @@ def creation_ms(created: Any) -> int:
     """A delivered creation time in epoch ms, digits below cut off. Raises ValueError for what is none."""
     if type(created) is not int and type(created) is not float:
         raise ValueError("ApproximateCreationDateTime is missing or not a number")
-    if not _EARLIEST_S <= created < _LATEST_S:  # false for NaN too
+    if not EARLIEST_S <= created < LATEST_S:  # false for NaN too
         raise ValueError(f"ApproximateCreationDateTime {created!r} is not within 2012 to 2100")
     seconds = int(created)
     return seconds * 1000 if seconds == created else int(Decimal(repr(created)) * 1000)
