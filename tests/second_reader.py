@@ -1,7 +1,8 @@
 """A naive second reader: an archive read by the letter of `docs/format.md`, with nothing of the project's own code.
 
 Standard library and `pyarrow.parquet` only. It reads every object of a trail, derives every column, leaf and root again
-and trusts no name; what does not hold is a *problem*, one line of text, and never an exception. What it returns are
+and trusts no name; what does not hold is a *problem*, one line of text, and never an exception. Of a log it says whether
+it is one, and whether its entries are of the evidence that is there; signatures are for others to check. What it returns are
 records in the shape in which Lambda delivers them, so that an oracle can be fed from what was archived. Slow on purpose.
 """
 
@@ -78,6 +79,27 @@ class Folder:
 
 
 @dataclass
+class LogRead:
+    """The log of a trail: its seals as parsed JSON, in order, and all their entries. `notes`: each head as it was signed, and
+    its signature lines as (name, key id, signature).
+    """
+
+    seals: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[tuple[str, list[tuple[str, bytes, bytes]]]] = field(default_factory=list)
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.entries if entry["type"] == kind]
+
+    def sealed(self) -> set[str]:
+        """Every path that an entry is about, descriptions among them."""
+        paths = {entry["path"] for kind in ("segment", "quarantine", "baseline") for entry in self.of_type(kind)}
+        return paths | {
+            f"streams/{entry['stream_label']}.json" for entry in self.of_type("open") if entry["description_sha256"]
+        }
+
+
+@dataclass
 class TrailRead:
     """All that a trail holds.
 
@@ -96,6 +118,7 @@ class TrailRead:
     baselines: list[dict[str, Any]] = field(default_factory=list)
     late: set[str] = field(default_factory=set)
     quarantined: list[bytes] = field(default_factory=list)
+    log: LogRead = field(default_factory=lambda: LogRead())
 
     def history(self, keys: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The changes of one item, in order."""
@@ -137,6 +160,7 @@ def read_trail(source: Path | Listing, trail_prefix: str) -> TrailRead:
     names = [name.removeprefix(trail_prefix) for name, _ in listing.list(trail_prefix)]
     rows: list[tuple[str, dict[str, Any]]] = []
     described: dict[str, list[str]] = {}
+    seals: list[tuple[str, bytes]] = []
     for name in names:
         kind, content = name.partition("/")[0], listing.get(trail_prefix + name)
         match kind:
@@ -149,7 +173,9 @@ def read_trail(source: Path | Listing, trail_prefix: str) -> TrailRead:
             case "quarantine":
                 trail.quarantined.append(content)
                 trail.problems += _quarantine_problems(trail_prefix + name, name, content)
-            case "seals" | "runs" | "snapshots":
+            case "seals":
+                seals.append((name, content))
+            case "runs" | "snapshots":
                 pass  # described elsewhere
             case "baselines":
                 described.setdefault(name.rpartition("/")[0] + "/", []).append(name)
@@ -159,6 +185,7 @@ def read_trail(source: Path | Listing, trail_prefix: str) -> TrailRead:
         _add_baseline(trail, listing, folder, members)
     _deduplicate(trail, rows)
     _check_hints(trail, rows)
+    _read_log(trail, listing, seals, rows)
     return trail
 
 
@@ -440,6 +467,162 @@ def _baseline_items(content: bytes, part: dict[str, Any], schema: list[str]) -> 
         _require(hint_problem(keys, row["pk"], row["sk"], schema) is None, "pk and sk are another's")
         items.append((keys, image))
     return items
+
+
+# --- the log ---
+
+SEAL_MEMBERS = {"format", "checkpoint", "entries", "previous_sha256", "roots", "size", "size_before"}
+ENTRY_MEMBERS = {
+    "open": {"stream_label", "description_sha256"},
+    "close": {"stream_label"},
+    "segment": {
+        "path", "file_sha256", "bytes", "records", "root", "first_sequence", "last_sequence", "first_changed_at_ms",
+        "last_changed_at_ms", "writer",
+    },
+    "quarantine": {"path", "bytes"},
+    "baseline": {"path", "file_sha256"},
+    "acknowledge": {"path", "from_ms", "to_ms", "reason"},
+    "key-rotation": {"public_key"},
+    "interval": {"from_ms", "to_ms", "sealed_at_ms", "previous_notice"},
+}  # fmt: skip
+ORDER_OF_ENTRIES = ["open", "segment", "quarantine", "baseline", "close", "acknowledge", "key-rotation", "interval"]
+
+
+def _read_log(
+    trail: TrailRead, listing: Listing, seals: list[tuple[str, bytes]], rows: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Every seal against the ones before it, by the definitions: the whole tree anew for each."""
+    previous: tuple[dict[str, Any], bytes] | None = None
+    newest_notice = None
+    leaves: list[bytes] = []
+    for name, content in seals:
+        try:
+            seal = parse_canonical(content.decode())
+            _require(set(seal) == SEAL_MEMBERS and seal["format"] == 1, "other members, or another format")
+            _require(name == f"seals/{seal['size_before']:020d}.json", "it is the seal of another size")
+            _require(seal["size_before"] == len(leaves), f"a log of {len(leaves)} entries is not what it extends")
+            entries = seal["entries"]
+            for entry in entries:
+                _require(set(entry) == ENTRY_MEMBERS[entry["type"]] | {"type"}, "an entry has other members")
+            kinds = [ORDER_OF_ENTRIES.index(entry["type"]) for entry in entries]
+            _require(kinds == sorted(kinds) and kinds.count(7) == 1, "entries stand in another order")
+            paths = [entry["path"] for entry in entries if entry["type"] == "segment"]
+            _require(paths == sorted(paths), "segments stand in another order")
+            leaves += [sha256(b"\x00" + canonical(entry).encode()).digest() for entry in entries]
+            _require(seal["size"] == len(leaves), "its size is not that of the log")
+            _require(seal["roots"] == _subtree_roots(leaves), "its roots are not those of the log")
+            digest = None if previous is None else sha256(previous[1]).hexdigest()
+            _require(seal["previous_sha256"] == digest, "it names another seal before it")
+            _require(entries[-1]["previous_notice"] == newest_notice, "it leads to other notices")
+            _check_times(entries[-1], previous[0]["entries"][-1] if previous else None)
+            note = _checkpoint(seal["checkpoint"], trail.prefix, leaves)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            trail.problems.append(f"{trail.prefix}{name}: not the next seal: {error!r}")
+            return
+        trail.log.seals.append(seal)
+        trail.log.entries += entries
+        trail.log.notes.append(note)
+        previous = seal, content
+        if any(entry["type"] not in {"segment", "interval"} for entry in entries):
+            newest_notice = seal["size_before"]
+    if seals:
+        trail.problems += [f"{trail.prefix}{problem}" for problem in _statement_problems(trail, listing, rows)]
+
+
+def _subtree_roots(leaves: list[bytes]) -> list[str]:
+    """The complete subtrees of a log, the largest first: as many leaves each as its size has binary digits for."""
+    roots, start = [], 0
+    for power in reversed(range(len(leaves).bit_length())):
+        if len(leaves) & 1 << power:
+            roots.append(tree_root(leaves[start : start + (1 << power)]).hex())
+            start += 1 << power
+    return roots
+
+
+def _check_times(interval: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+    _require(interval["from_ms"] <= interval["to_ms"] <= interval["sealed_at_ms"], "its times fall")
+    if before is not None:
+        _require(interval["from_ms"] <= before["to_ms"], "nobody has looked at the time before it")
+        _require(interval["to_ms"] >= before["to_ms"], "it looked less far than the seal before it")
+        _require(interval["sealed_at_ms"] >= before["sealed_at_ms"], "it was made before the seal before it")
+
+
+def _checkpoint(note: str, prefix: str, leaves: list[bytes]) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    account, region, table = _TRAIL.fullmatch(prefix).groups()
+    origin = f"ddbtrail/{account}/{region}/{table}"
+    text = f"{origin}\n{len(leaves)}\n{base64.b64encode(tree_root(leaves)).decode()}\n"
+    _require(note.startswith(text + "\n"), "its checkpoint is not of this log")
+    lines = note.removeprefix(text + "\n").split("\n")
+    _require(lines.pop() == "" and lines != [], "its checkpoint has no signatures")
+    signatures = []
+    for line in lines:
+        dash, name, encoded = line.split(" ")
+        signed = base64_value(encoded)
+        _require(dash == "—" and len(signed) > 4, "a line is no signature")
+        signatures.append((name, signed[:4], signed[4:]))
+    _require(origin in {name for name, _, _ in signatures}, "the log itself has not signed")
+    return text, signatures
+
+
+def _statement_problems(trail: TrailRead, listing: Listing, rows: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
+    """What the entries say, against the objects that are there."""
+    said: dict[tuple[str, str], dict[str, Any]] = {}
+    rows_of: dict[str, list[dict[str, Any]]] = {}
+    for name, row in rows:
+        rows_of.setdefault(name, []).append(row)
+    for entry in trail.log.entries:
+        kind = entry["type"]
+        if kind == "open":
+            key = entry["stream_label"]
+            if entry["description_sha256"] is None:
+                if (kind, key) in said:
+                    yield f"{key} is opened twice"
+                said.setdefault((kind, key), entry)
+                continue
+            earlier = said.get((kind, key))
+            if earlier is not None and earlier["description_sha256"] is not None:
+                yield f"{key} is opened twice"
+            said[kind, key] = entry
+            yield from _content_problems(listing, f"{trail.prefix}streams/{key}.json", entry["description_sha256"])
+            continue
+        if kind not in {"segment", "quarantine", "baseline"}:
+            continue
+        if said.setdefault((kind, entry["path"]), entry) != entry:
+            yield f"two entries contradict each other about {entry['path']}"
+        name = entry["path"] if entry["path"].startswith("v1/") else trail.prefix + entry["path"]
+        digest = re.search("[0-9a-f]{64}", name)[0] if kind == "quarantine" else entry["file_sha256"]
+        yield from _content_problems(listing, name, digest, entry.get("bytes"))
+        if kind == "segment" and _segment_members(entry["path"], rows_of.get(entry["path"], [])) - entry.items():
+            yield f"the rows of {entry['path']} are not what its entry says"
+        if kind == "segment" and not entry["writer"]:
+            yield f"nobody wrote {entry['path']}"
+
+
+def _segment_members(path: str, rows: list[dict[str, Any]]) -> set[tuple[str, Any]]:
+    if not rows:
+        return {("no", "rows")}
+    sequences = [row["sequence_number"] for row in rows]
+    times = [row["changed_at"] for row in rows]
+    return {
+        ("type", "segment"),
+        ("path", path),
+        ("records", len(rows)),
+        ("root", tree_root([bytes.fromhex(row["leaf"]) for row in rows]).hex()),
+        ("first_sequence", min(sequences)),
+        ("last_sequence", max(sequences)),
+        ("first_changed_at_ms", min(times)),
+        ("last_changed_at_ms", max(times)),
+    }
+
+
+def _content_problems(listing: Listing, name: str, digest: str, size_bytes: int | None = None) -> Iterator[str]:
+    try:
+        content = listing.get(name)
+    except (OSError, KeyError):
+        yield f"{name} is sealed, and gone"
+        return
+    if sha256(content).hexdigest() != digest or size_bytes not in {None, len(content)}:
+        yield f"{name} is not what was sealed"
 
 
 # --- names, text, values ---
