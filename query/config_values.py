@@ -127,5 +127,6 @@ SETTINGS: Mapping[str, Parse] = {
 TABLE_SETTINGS: Mapping[str, Parse] = {
     "actor_attribute": _text,
     "redact": _texts,
+    "canary_keys": _texts,
     "key_schema": _key_schema,
 }

@@ -16,6 +16,7 @@ import pyarrow as pa
 from archiver.format.values import same_attributes
 from query.diff import changed_attributes
 from query.engine import Question
+from query.image_chain import LinkEnd
 from query.plan import changes_between, plan_state
 from query.state import Moment, reconstruct
 
@@ -55,6 +56,34 @@ class ItemDifference:
     changed_at_ms: int | None
     until_ms: int
     changed_attributes: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> Difference:
+        """What is told of it, in one word."""
+        return self.kind
+
+    @property
+    def missing(self) -> str:
+        """The operation that is missing, whatever else is."""
+        return _MISSING[self.kind]
+
+    @property
+    def since(self) -> LinkEnd | None:
+        """The last archived change of the item."""
+        at_ms = self.changed_at_ms
+        return None if at_ms is None else LinkEnd(at_ms, None, change_id=self.change_id)
+
+    @property
+    def until(self) -> LinkEnd:
+        """The table."""
+        return LinkEnd(self.until_ms, None)
+
+
+_MISSING: Final = {
+    Difference.MISSING_IN_ARCHIVE: "INSERT",
+    Difference.NOT_IN_TABLE: "REMOVE",
+    Difference.DIFFERS: "MODIFY",
+}
 
 
 @dataclass(frozen=True, slots=True)

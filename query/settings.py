@@ -26,11 +26,12 @@ ATTRIBUTES = {name: name for name in SETTINGS} | {
 
 @dataclass(frozen=True, slots=True)
 class TableSettings:
-    """What is configured of one table of an archive."""
+    """What is configured of one table of an archive. `canary_keys` are what `coverage --canary` takes."""
 
     actor_attribute: str | None = None
     redact: tuple[str, ...] = ()
     key_schema: tuple[str, ...] | None = None
+    canary_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,24 @@
 """The command `coverage`: what a trail can answer for, and where something is missing."""
 
-from typing import TYPE_CHECKING, Annotated
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
 from query.cli.options import DEFAULTS, Options, Table
 
 if TYPE_CHECKING:
+    from query.canary_chain import CanaryChain
     from query.cli.invocation import Invocation
     from query.completeness import Completeness
     from query.held_back import HeldBack
+    from query.reconcile import Reconciliation
     from query.table import Table as Trail
+
+_MOST_LOOKED_AT_AGAIN: Final = 10_000  # items, one by one
 
 
 def coverage(
@@ -23,6 +31,19 @@ def coverage(
     on_failure: Annotated[
         str | None, Parameter(help="Where failed batches go: s3://BUCKET, or a folder. [DDBTRAIL_ON_FAILURE]")
     ] = None,
+    reconcile: Annotated[
+        str | None, Parameter(help="Compare with a full export in DynamoDB JSON: a folder, or s3:// URL.")
+    ] = None,
+    scan: Annotated[bool, Parameter(negative=(), help="Compare with the live table, read consistently.")] = False,
+    settle: Annotated[str, Parameter(help="Items that differ are looked at again after so long.")] = "60s",
+    from_beginning: Annotated[
+        bool, Parameter(negative=(), help="The trail began with its table: an item that it does not know is missing.")
+    ] = False,
+    canary: Annotated[
+        tuple[str, ...],
+        Parameter(consume_multiple=True, negative=(), help="Keys of items that somebody updates again and again."),
+    ] = (),
+    canary_every: Annotated[str, Parameter(help="How often that is.")] = "1h",
     options: Options = DEFAULTS,
 ) -> int:
     """Show what the trail of a table covers, and where something is missing.
@@ -30,16 +51,29 @@ def coverage(
     Each detector has a line: the streams, the image chain (what a change found must be what the change before it left),
     the on-failure bucket, the quarantine. Each sees something else, and says what it cannot see. Reads every segment.
 
-    Exit code 3 says that something is missing, 4 that the on-failure destination could not be read.
+    With --reconcile or --scan the state that the trail gives is compared with the table, item by item. With --canary
+    the changes of these items must be continuous: their writer adds one to ddbtrail_counter each time.
+
+    Exit code 3 says that something is missing, 4 that what was to be compared with could not be read.
     """
+    from query.cli.durations import duration_ms
     from query.cli.invocation import Invocation
     from query.cli.options import Which
+    from query.errors import UsageError
     from query.render.completeness import completeness_document, completeness_lines, place_sheet
 
+    if scan and reconcile is not None:
+        raise UsageError("two things to compare with", hint="type either --reconcile EXPORT or --scan")
+    settle_ms, every_ms = duration_ms(settle, "--settle"), duration_ms(canary_every, "--canary-every")
     run = Invocation(options, more={"on_failure": on_failure})
     found = run.archive.table(table)
+    keys = _canary_keys(run, found, canary)
     since_ms, until_ms = run.resolve_range(Which(since=since, until=until, during=during), lambda: found)
     report = _examined(run, found, since_ms, until_ms)
+    report = replace(report, canaries=_canaries(run, found, keys, since_ms, until_ms, every_ms))
+    if scan or reconcile is not None:
+        beside = _reconciled(run, found, reconcile, settle_ms, is_from_beginning=from_beginning)
+        report = replace(report, reconciliation=beside)
     redaction = run.redaction(found)
     if run.target.output == "json" and not run.picked_columns:
         run.write_document(completeness_document(report, redaction))
@@ -92,3 +126,78 @@ def _held_back(run: "Invocation", table: "Trail") -> "HeldBack | str | None":
         return table.held_back(open_archive(run.settings, url))
     except UnreadableArchive as error:
         return f"{error.message}: {error.why}"
+
+
+def _reconciled(
+    run: "Invocation", table: "Trail", export: str | None, settle_ms: int, *, is_from_beginning: bool
+) -> "Reconciliation | str":
+    """The trail beside an export, or else beside the live table; a text if that cannot be read.
+
+    What differs is looked at again with the archive as it is then: a record may have been on its way.
+    """
+    from query.cli.table_items import ItemsUnreadable, exported_items, scanned_items
+    from query.cli.writing import DataSource
+    from query.reconcile import reconcile
+
+    data = DataSource(run.options.endpoint_url, run.options.region, run.options.profile)
+    try:
+        if export is None:
+            items = scanned_items(table, data)
+        else:
+            items = exported_items(export, table, data, run.settings.key_schema_for(table.name))
+        compare = partial(reconcile, is_from_beginning=is_from_beginning)
+        found = compare(table, items.batches, from_ms=items.from_ms, to_ms=items.to_ms)
+        if not 0 < found.different <= _MOST_LOOKED_AT_AGAIN or not items.may_be_late:
+            return found
+        run.note(f"{found.different} items differ; looking again in {settle_ms // 1000} s (--settle)")
+        time.sleep(settle_ms / 1000)
+        keys = [one.item_key for one in found.differences]
+        later, now = items.again(keys), run.archive.table(_spelled(table))
+        again = compare(now, later.batches, from_ms=later.from_ms, to_ms=later.to_ms, item_keys=keys)
+        return found.confirmed_by(again)
+    except ItemsUnreadable as error:
+        return f"{error.message}; {error.hint}"
+
+
+def _spelled(table: "Trail") -> str:
+    return f"{table.trail.account}/{table.trail.region}/{table.name}"
+
+
+def _canary_keys(run: "Invocation", table: "Trail", typed: Sequence[str]) -> list[tuple[str, ...]]:
+    """The keys of canaries, as typed or configured: as many values for each as the key has. Raises UsageError."""
+    from query.errors import UsageError
+
+    values = tuple(typed) or run.settings.table(table.name).canary_keys
+    schema = table.key_schema
+    size = 1 if schema is None else len(schema.attributes)
+    if len(values) % size:
+        why = "" if schema is None else f"the key of {table.name} is {schema.text}"
+        raise UsageError(
+            f"{len(values)} values are no keys", why=why, hint="type the values of each canary in schema order"
+        )
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def _canaries(
+    run: "Invocation",
+    table: "Trail",
+    keys: Sequence[tuple[str, ...]],
+    since_ms: int | None,
+    until_ms: int | None,
+    every_ms: int,
+) -> "tuple[CanaryChain | str, ...]":
+    """The chain of each canary; a text in place of one whose evidence contradicts itself."""
+    from query.canary_chain import canary_chain
+    from query.errors import IdentityConflict
+
+    until_ms = run.now_ms if until_ms is None else min(until_ms, run.now_ms)
+    found: list[CanaryChain | str] = []
+    for key in keys:
+        item = table.item(*key)
+        try:
+            changes = [version.change for version in item.versions if version.change is not None]
+        except IdentityConflict:
+            found.append("evidence contradicts itself about it: ddbtrail log TABLE --conflicts")
+            continue
+        found.append(canary_chain(item.item_key, changes, since_ms=since_ms, until_ms=until_ms, every_ms=every_ms))
+    return tuple(found)

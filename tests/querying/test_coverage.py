@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,13 @@ from archiver.format.layout import Trail
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
+from query.canary_chain import COUNTER
 from query.cli import run
 from query.completeness import BLIND_TO
 from query.coverage import Coverage, Stretch, TableEnd
 from tests.archiving.failures import on_failure
+from tests.archiving.test_baseline import MadeExport
+from tests.querying.test_canary_chain import canary_changes
 from tests.querying.test_image_chain import LABEL, LATER_LABEL, ONE, T0, THREE, TWO, change
 
 ARN = f"arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/{LABEL}"
@@ -99,13 +103,14 @@ def test_a_whole_trail_exits_0_and_names_what_was_not_checked(archive, capsys):
     assert results(document) == expected | dict.fromkeys(("held-back", *ELSEWHERE), "not-checked")
     assert (document["links"], document["links_compared"], document["missing"]) == (1, 1, [])
     told = {detector["check"]: detector["cannot_see"] for detector in document["detectors"]}
-    assert all(told[check] for check in results(document).keys() - ELSEWHERE)
+    assert all(told[check] for check in results(document))
     assert "complete" not in json.dumps(document)
 
 
 def test_every_detector_says_what_it_cannot_see():
     """Who reads "passed" must know of what."""
-    assert set(BLIND_TO) == {"coverage", "image-chain", "held-back", "quarantine", "conflicts"}
+    detectors = {"coverage", "image-chain", "held-back", "quarantine", "conflicts"} | ELSEWHERE
+    assert set(BLIND_TO) == detectors
 
 
 def test_a_break_exits_3_and_names_item_and_changes(archive, capsys):
@@ -247,6 +252,196 @@ def test_a_destination_that_cannot_be_read_exits_4_but_never_hides_a_break(archi
     assert (code, results(document)["held-back"]) == (4, "not-checked")
     archive(change(9, "REMOVE", THREE))
     assert report(capsys, "-a", archive(*INTACT), "--on-failure", nowhere)[0] == 3
+
+
+# --- the table, or an export of it ---
+
+EXPORT_S = 1_793_777_314  # after T0, and long ago
+
+
+@pytest.fixture
+def export(tmp_path):
+    """A function that makes a full export of items and gives its folder."""
+
+    def made(*items, **damage):
+        written = MadeExport(tmp_path / "export", [[{"id": {"S": name}, **image} for name, image in items]])
+        written.summary |= damage
+        return str(written.write())
+
+    return made
+
+
+def reconciliation(document):
+    (found,) = (detector for detector in document["detectors"] if detector["check"] == "reconciliation")
+    return found["result"], found["detail"]
+
+
+def test_a_table_that_holds_what_the_trail_says_passes(archive, export, capsys):
+    """And it is said how many items were compared, and what that cannot see."""
+    code, document = report(capsys, "-a", archive(*INTACT), "--reconcile", export(("a", TWO)))
+    assert (code, reconciliation(document)) == (0, ("passed", "1 item compared"))
+    assert document["reconciliation"] == {
+        "since": "2026-11-04T07:27:34Z",
+        "until": "2026-11-04T07:29:35Z",
+        "items": 1,
+        "items_compared": 1,
+        "items_changed_meanwhile": 0,
+        "items_unknown": 0,
+        "items_in_conflict": 0,
+        "items_settled": 0,
+        "items_different": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("items", "told", "op", "cause"),
+    [
+        ([("a", THREE)], "1 with another content", "MODIFY", "differs"),
+        ([], "1 that the table does not have", "REMOVE", "not-in-table"),
+        ([("a", TWO), ("b", ONE)], "1 that the trail does not have", "INSERT", "missing-in-archive"),
+    ],
+)
+def test_an_item_that_the_table_holds_otherwise_exits_3(archive, export, capsys, items, told, op, cause):
+    """The last change of an item is lost, and no image says so: which item, since which change, until when."""
+    tokens = ["-a", archive(*INTACT), "--reconcile", export(*items), "--from-beginning"]
+    code, document = report(capsys, *tokens)
+    assert (code, reconciliation(document)[0]) == (3, "failed")
+    assert told in reconciliation(document)[1]
+    (missing,) = document["missing"]
+    assert (missing["missing"], missing["op"], missing["cause"]) == ("reconciliation", op, cause)
+    assert missing["until"] == "2026-11-04T07:29:35Z"
+    assert missing["since_change_id"] == (None if op == "INSERT" else f"{2:032x}")
+    assert missing["since"] == (None if op == "INSERT" else "2026-09-15T00:00:02Z")
+    assert run(["coverage", "orders", "-o", "table", "--full", *tokens]) == 3
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("missing"))
+    assert f"  {'no change' if op == 'INSERT' else '@'}" in line
+    assert f"  {op}" in line
+    assert line.endswith(f"table 2026-11-04T07:29:35Z  {cause}")
+
+
+def test_items_of_which_the_trail_cannot_tell_are_a_warning(archive, export, capsys):
+    """They may rest since before the trail began; nobody is accused, and nobody is told that all is well."""
+    code, document = report(capsys, "-a", archive(*INTACT), "--reconcile", export(("a", TWO), ("b", ONE)))
+    assert (code, reconciliation(document)) == (
+        0,
+        ("warning", "1 item compared; 1 of which the trail cannot tell"),
+    )
+
+
+def test_a_comparison_of_nothing_is_none(archive, export, capsys):
+    """Where the trail can tell of no item, nobody has looked."""
+    spoiled = change(1, "INSERT", None, ONE)
+    spoiled["eventName"] = "UPSERT"
+    tokens = ["--reconcile", export(("b", ONE)), "--key-schema", "id"]
+    _, document = report(capsys, "-a", archive(spoiled), *tokens)
+    told = "no item could be compared (0 items compared; 1 of which the trail cannot tell)"
+    assert reconciliation(document) == ("not-checked", told)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ({"exportType": "INCREMENTAL_EXPORT"}, "a baseline needs a full export"),
+        ({"tableArn": "arn:aws:dynamodb:eu-west-1:111122223333:table/others"}, "is of 111122223333/eu-west-1/others"),
+        ({"itemCount": 7}, "manifest-summary.json says 7"),
+    ],
+)
+def test_an_export_that_is_not_the_one_meant_exits_4(archive, export, capsys, damage, told):
+    """It was asked for, and nothing was compared. Found out at its beginning or at its end."""
+    code, document = report(capsys, "-a", archive(*INTACT), "--reconcile", export(("a", THREE), **damage))
+    assert (code, reconciliation(document)[0], document["missing"]) == (4, "not-checked", [])
+    assert told in reconciliation(document)[1]
+
+
+def test_a_file_of_the_export_that_was_changed_exits_4(archive, export, capsys):
+    """Its checksum is in the manifest: what somebody made of it afterwards accuses nobody."""
+    folder = Path(export(("a", TWO)))
+    (data,) = (folder / "data").iterdir()
+    data.write_bytes(data.read_bytes() + b"?")
+    code, document = report(capsys, "-a", archive(*INTACT), "--reconcile", str(folder))
+    assert (code, reconciliation(document)[0]) == (4, "not-checked")
+    assert "MD5" in reconciliation(document)[1]
+
+
+def test_items_without_the_key_are_no_items_of_this_table(archive, capsys, tmp_path):
+    """The place is told, as `baseline` tells it."""
+    folder = MadeExport(tmp_path / "export", [[{"id": {"S": "a"}, **TWO}, {"pk": {"S": "b"}}]]).write()
+    code, document = report(capsys, "-a", archive(*INTACT), "--reconcile", str(folder))
+    assert (code, reconciliation(document)[0]) == (4, "not-checked")
+    assert "line 2 has no attribute 'id'" in reconciliation(document)[1]
+
+
+def test_two_things_to_compare_with_are_refused(archive, capsys):
+    """One comparison, one line."""
+    assert run(["coverage", "orders", "-a", archive(*INTACT), "--scan", "--reconcile", "x"]) == 2
+    assert "either --reconcile EXPORT or --scan" in capsys.readouterr().err
+
+
+def test_what_differs_shortly_after_an_export_is_looked_at_again(archive, export, capsys, monkeypatch):
+    """The record was on its way: the second look sees the archive as it is then, and what still differs."""
+    now_ms = (EXPORT_S + 3_600) * 1000
+    monkeypatch.setattr("query.cli.table_items.now_ms", lambda: now_ms)
+    folder = archive(*INTACT, change(3, "INSERT", None, ONE, key="b"))
+    waited = []
+
+    def arrive(seconds):
+        waited.append(seconds)
+        archive(change(5, "MODIFY", TWO, THREE))
+
+    monkeypatch.setattr("query.cli.coverage.time.sleep", arrive)
+    tokens = ["-a", folder, "--reconcile", export(("a", THREE), ("b", TWO)), "--settle", "90s"]
+    code, document = report(capsys, *tokens)
+    assert (waited, code) == ([90.0], 3)
+    assert [missing["item_key"] for missing in document["missing"]] == [{"id": "b"}]
+    assert "1 settled at a second look" in reconciliation(document)[1]
+    now_ms += 24 * 3_600_000
+    monkeypatch.setattr("query.cli.table_items.now_ms", lambda: now_ms)
+    assert report(capsys, *tokens)[0] == 3
+    assert waited == [90.0], "what a stream no longer keeps is on its way no more"
+
+
+# --- canaries ---
+
+
+def test_a_canary_is_continuous_and_fresh_or_the_exit_code_says_so(archive, capsys, monkeypatch, tmp_path):
+    """Where a number is left out, the place is told like any other; a key that the configuration names is looked at too."""
+    records = canary_changes(1, 2, 3, 5)[:3]
+    folder = archive(*records)
+    asked = ["-a", folder, "--canary", "a", "--canary-every", "5m", "--until", f"@{T0 + 900}"]
+    code, document = report(capsys, *asked)
+    assert (code, results(document)["canary"]) == (0, "passed")
+    (found,) = (detector for detector in document["detectors"] if detector["check"] == "canary")
+    assert found["detail"] == "3 changes, counter 1 to 3, at most 300 s apart, the newest 300 s old"
+    code, document = report(capsys, *asked[:-1], f"@{T0 + 1201}")
+    assert (code, results(document)["canary"]) == (3, "failed")
+    archive(change(9, "MODIFY", {COUNTER: {"N": "4"}}, {COUNTER: {"N": "5"}}, at_s=T0 + 1200))
+    (tmp_path / "ddbtrail.toml").write_text(
+        f'default_archive = "h"\n[archives.h]\nurl = "{folder}"\n[archives.h.tables.orders]\ncanary_keys = ["a", "b"]\n'
+    )
+    code, document = report(capsys, "--until", f"@{T0 + 1500}")
+    assert code == 3
+    told = [detector["detail"] for detector in document["detectors"] if detector["check"] == "canary"]
+    assert [text[:10] for text in told] == ["canary 1: ", "canary 2: "]
+    assert "1 break in 4 changes" in told[0]
+    assert "no change in this range" in told[1]
+    kinds = [(missing["missing"], missing["cause"], missing["item_key"]) for missing in document["missing"]]
+    assert ("canary-break", "canary-counter", {"id": "a"}) in kinds
+
+
+def test_a_canary_without_a_counter_is_a_warning(archive, capsys):
+    """What doctor writes has none: its chain of images is looked at, and no number."""
+    code, document = report(capsys, "-a", archive(*INTACT), "--canary", "a", "--until", f"@{T0 + 9}")
+    (found,) = (detector for detector in document["detectors"] if detector["check"] == "canary")
+    assert (code, found["result"]) == (0, "warning")
+    assert "2 changes without a counter" in found["detail"]
+
+
+def test_a_canary_in_conflict_exits_4_beside_the_conflict(archive, capsys):
+    """Which of its contents is true nobody knows."""
+    folder = archive(change(1, "INSERT", None, ONE))
+    archive(change(1, "INSERT", None, TWO))
+    code, document = report(capsys, "-a", folder, "--canary", "a")
+    assert (code, results(document)["canary"], results(document)["conflicts"]) == (3, "not-checked", "failed")
 
 
 # --- how it is shown ---
