@@ -1,10 +1,11 @@
 """The end of a trail's log, as far as a sealer must know it: the last seal, the recent ones, and every notice.
 
-Invariants: nothing is built on a seal that does not parse, is not signed with the sealer's own key, or does not follow
-from the one before it; what was read once is not read again, since seals never change.
+Invariants: nothing is built on a seal that does not parse, is not signed with the sealer's own key (or is the one by
+which a former key, which is not known here, hands over to it), or does not follow from the one before it; what was read
+once is not read again, since seals never change.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,8 +40,10 @@ class SealedLog:
     store: ObjectStore
     trail: Trail
     public_key: PublicKey
+    foreign: dict[str, str] = field(default_factory=dict)  # full names among the seals that are none, and why
     _seals: dict[int, StoredSeal] = field(default_factory=dict)
     _sizes: list[int] = field(default_factory=list)
+    _followed: set[int] = field(default_factory=set)
 
     def refresh(self) -> StoredSeal | None:
         """Looks for seals after those known; the last one, None for a log without any. Raises SealRefused."""
@@ -50,9 +53,10 @@ class SealedLog:
             try:
                 self._sizes.append(parse_seal_name(name.removeprefix(self.trail.prefix)))
             except ValueError as error:
-                raise SealRefused(
-                    f"{name} is not the name of a seal", hint="find out who put it there, and move it away"
-                ) from error
+                # No seal has this name, so the log does not lead through it; and nothing that others put there, perhaps
+                # for good, may stop the sealing.
+                self.foreign[name] = str(error)
+                continue
             if len(self._sizes) > _MOST_SEALS:
                 raise SealRefused(f"{folder} has over {_MOST_SEALS} objects", hint="these are no seals")
         last = self._read(self._sizes[-1]) if self._sizes else None
@@ -67,17 +71,22 @@ class SealedLog:
         self._seals[seal.size_before] = StoredSeal(seal, seal_digest(content))
         return self._seals[seal.size_before]
 
-    def recent(self, since_ms: int | None) -> Iterator[SegmentEntry]:
-        """The segments of all seals that were made since an instant (epoch ms; None: of all), newest seal first.
+    def unnamed(self, paths: Collection[str], since_ms: int | None) -> set[str]:
+        """Of these segments, those that no seal names that was made since an instant (epoch ms; None: no seal at all).
 
-        Each seal is checked to follow from the one before it. Raises SealRefused.
+        Reads from the newest seal back, and no further than to the last segment that it looks for: where nothing
+        arrived, nothing is read. Each seal is checked to follow from the one before it. Raises SealRefused.
         """
+        left = set(paths)
         for position in reversed(range(len(self._sizes))):
+            if not left:
+                break
             stored = self._read(self._sizes[position])
             self._check_follows(stored.seal, self._read(self._sizes[position - 1]) if position else None)
-            yield from (entry for entry in stored.seal.entries if isinstance(entry, SegmentEntry))
+            left -= {entry.path for entry in stored.seal.entries if isinstance(entry, SegmentEntry)}
             if since_ms is not None and stored.seal.interval.sealed_at_ms < since_ms:
-                return
+                break
+        return left
 
     def notices(self) -> list[LogEntry]:
         """Every entry of the whole log that is neither a segment nor an interval, the oldest first."""
@@ -114,28 +123,46 @@ class SealedLog:
         """The end must be ours: signed with our key, or the seal that hands over to it."""
         before = self._read(self._sizes[-2]) if len(self._sizes) > 1 else None
         self._check_follows(last, before)
-        rotations = [entry for entry in last.entries if isinstance(entry, KeyRotationEntry)]
-        if rotations and rotations[-1].public_key == public_key_text(self.public_key):
-            return  # signed with the key before ours, which is not known here: whoever verifies knows it
-        if rotations:
+        next_key = _handed_over(last)
+        if next_key is not None and next_key != public_key_text(self.public_key):
             raise SealRefused(
                 f"the log of {origin_of(self.trail)} was handed over to another key", hint="seal with that key"
             )
         try:
             check_signature(last.checkpoint, origin_of(self.trail), self.public_key)
         except ValueError as error:
+            if next_key is not None and not self._is_held_by_us(before):
+                return  # signed with the key before ours, which is not known here: whoever verifies knows it
             raise SealRefused(
                 f"{self.trail.prefix}{last.name} is not signed with this key: {error}",
                 hint="seal with the key that signed it; to change keys, seal with the old one and --next-key NEW.pub",
             ) from error
 
+    def _is_held_by_us(self, stored: StoredSeal | None) -> bool:
+        """Whether nobody but this key can have signed the seal that comes next."""
+        if stored is None or _handed_over(stored.seal) is not None:
+            return False
+        try:
+            check_signature(stored.seal.checkpoint, origin_of(self.trail), self.public_key)
+        except ValueError:
+            return False
+        return True
+
     def _check_follows(self, seal: Seal, before: StoredSeal | None) -> None:
+        if seal.size_before in self._followed:
+            return
         try:
             seal.check_extends(before.seal.after if before else CompactRange())
             if before is not None and seal.previous_sha256 != before.sha256:
                 raise ValueError("the seal before it is not the one that it names")  # noqa: TRY301
         except ValueError as error:
             raise _broken(self.trail.prefix + seal.name, error) from error
+        self._followed.add(seal.size_before)
+
+
+def _handed_over(seal: Seal) -> str | None:
+    """The key that signs after a seal, as its entry names it; None if the one that signed it goes on."""
+    return next((entry.public_key for entry in reversed(seal.entries) if isinstance(entry, KeyRotationEntry)), None)
 
 
 def _broken(name: str, error: Exception) -> SealRefused:

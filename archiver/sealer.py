@@ -5,17 +5,18 @@ a stop anywhere leaves the log as it was or longer by a whole seal; of two seale
 other goes on from there. Time is an argument.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from archiver.format.layout import SegmentName, Trail, label_time_ms
+from archiver.format.layout import HOUR_MS, SegmentName, Trail, label_time_ms
 from archiver.format.log_entry import (
     AcknowledgeEntry,
     BaselineEntry,
     CloseEntry,
     IntervalEntry,
+    KeyRotationEntry,
     LogEntry,
     OpenEntry,
     QuarantineEntry,
@@ -26,14 +27,17 @@ from archiver.format.merkle import CompactRange
 from archiver.format.note import Checkpoint, SignedNote
 from archiver.format.seal import Seal, origin_of
 from archiver.sealed_log import SealedLog, SealRefused, StoredSeal
-from archiver.signer import Signer
+from archiver.signer import Signer, public_key_text
 from archiver.store import ObjectStore
 from archiver.unsealed import DAY_MS, TAIL_MS, Refused, Unsealed
 
-# What one seal holds at most: it is read whole, by every reader.
+# What one seal holds at most: it is read whole, by every reader; and what was checked for it is checked again if the
+# sealer is stopped before it is written, as Lambda does after 15 minutes.
 SEGMENTS_PER_SEAL: Final = 5_000
-# Two machines that both keep their time well.
+RECORDS_PER_SEAL: Final = 2_000_000
+# Two machines that both keep their time well; and, while one of them makes a long pass, the other may seal.
 _CLOCKS_DIFFER_MS: Final = 5 * 60_000
+_PASS_TAKES_MS: Final = HOUR_MS
 _RACES: Final = 20
 
 
@@ -68,34 +72,36 @@ class Sealer:
         `also` are acknowledgements and key rotations. Raises SealRefused for a log that cannot be continued,
         KeyRefused, StoreUnavailable or StoreRefused; whatever was sealed before that stays.
         """
+        ours = public_key_text(self.signer.public_key)
+        if any(isinstance(entry, KeyRotationEntry) and entry.public_key == ours for entry in also):
+            raise SealRefused("the next key is the one that signs now", hint="name the public key that is to follow")
         done = Sealing()
+        ahead_ms = _CLOCKS_DIFFER_MS
         for _ in range(_RACES):
-            if self._pass(now_ms, done, sweep=sweep, also=also):
+            if self._pass(now_ms, done, ahead_ms=ahead_ms, sweep=sweep, also=also):
                 return done
+            ahead_ms = _PASS_TAKES_MS
         raise SealRefused(
             f"others keep sealing {origin_of(self.trail)}", hint="let one sealer do it; nothing is lost meanwhile"
         )
 
-    def _pass(self, now_ms: int, done: Sealing, *, sweep: bool, also: Sequence[LogEntry]) -> bool:
+    def _pass(self, now_ms: int, done: Sealing, *, ahead_ms: int, sweep: bool, also: Sequence[LogEntry]) -> bool:
         """True if everything was sealed, False if somebody else extended the log meanwhile."""
         last = self._log.refresh()
-        now_ms = _not_before(last, now_ms, self.trail)
+        now_ms = _not_before(last, now_ms, ahead_ms, self.trail)
         since_ms = None if sweep or last is None else last.seal.interval.to_ms - TAIL_MS
-        known_since_ms = None if since_ms is None else since_ms + TAIL_MS - 2 * DAY_MS - TAIL_MS
         notices = self._log.notices()
-        sealed = {entry.path for entry in self._log.recent(known_since_ms)}
-        sealed |= {entry.path for entry in notices if isinstance(entry, QuarantineEntry | BaselineEntry)}
-        settled = {entry.path for entry in notices if isinstance(entry, AcknowledgeEntry)}
-        found = Unsealed(self.store, self.trail)
-        places = found.segments(since_ms, now_ms, sealed)
+        sealed = {entry.path for entry in notices if isinstance(entry, QuarantineEntry | BaselineEntry)}
+        settled = {entry.path for entry in (*notices, *also) if isinstance(entry, AcknowledgeEntry)}
+        found = Unsealed(self.store, self.trail, [Refused(*one) for one in self._log.foreign.items()])
+        places = self._unsealed(found.segments(since_ms, now_ms), since_ms)
+        first_ms = places[0].hour_ms if places else None
         labels: set[str] = set()
-        first_ms: int | None = None
+        checked = _checked(found, places, labels)
         is_last = False
         while not is_last:
-            some = list(islice(places, SEGMENTS_PER_SEAL))
-            first_ms = first_ms if first_ms is not None else (some[0].hour_ms if some else None)
-            is_last = len(some) < SEGMENTS_PER_SEAL
-            segments = list(_checked(found, some, labels))
+            segments = list(_portion(checked))
+            is_last = len(segments) < SEGMENTS_PER_SEAL and _records(segments) < RECORDS_PER_SEAL
             opened = [entry for entry in notices if isinstance(entry, OpenEntry)]
             entries: list[LogEntry] = [*found.opened(labels, opened), *segments]
             if is_last:
@@ -111,6 +117,15 @@ class Sealer:
         refused = dict.fromkeys(found.refused)  # descriptions are looked at before each of several seals
         done.refused = tuple(one for one in refused if one.name.removeprefix(self.trail.prefix) not in settled)
         return True
+
+    def _unsealed(self, places: set[SegmentName], since_ms: int | None) -> list[SegmentName]:
+        """Those of these places of the tail that no seal names, by hour and name; all but some announced once more.
+
+        What is new in the tail, and what `late/` announces there, was sealed no longer ago than two days before it.
+        """
+        named_since_ms = None if since_ms is None else since_ms - 2 * DAY_MS
+        unnamed = self._log.unnamed({place.compose() for place in places}, named_since_ms)
+        return sorted(place for place in places if place.compose() in unnamed)
 
     def _interval(
         self, last: StoredSeal | None, first_ms: int | None, now_ms: int, *, is_last: bool, is_sweep: bool
@@ -141,7 +156,21 @@ class Sealer:
         return self._log.extended(seal, content)
 
 
-def _checked(found: Unsealed, places: Iterable[SegmentName], labels: set[str]) -> Iterator[SegmentEntry]:
+def _portion(checked: Iterator[SegmentEntry]) -> Iterator[SegmentEntry]:
+    """The next segments, as many as one seal takes."""
+    records = 0
+    for entry in islice(checked, SEGMENTS_PER_SEAL):
+        yield entry
+        records += entry.records
+        if records >= RECORDS_PER_SEAL:
+            return
+
+
+def _records(segments: Sequence[SegmentEntry]) -> int:
+    return sum(entry.records for entry in segments)
+
+
+def _checked(found: Unsealed, places: Sequence[SegmentName], labels: set[str]) -> Iterator[SegmentEntry]:
     for place in places:
         checked = found.segment(place)
         if checked is not None:
@@ -160,14 +189,14 @@ def _closed(notices: Sequence[LogEntry], entries: Sequence[LogEntry], now_ms: in
 
 
 def _new(also: Sequence[LogEntry], notices: Sequence[LogEntry]) -> Iterator[LogEntry]:
-    """What was asked for beside the evidence, unless the log says it already."""
-    yield from (entry for entry in also if entry not in notices)
+    """What was asked for beside the evidence, unless the log says it already. A key may follow a second time."""
+    yield from (entry for entry in also if isinstance(entry, KeyRotationEntry) or entry not in notices)
 
 
-def _not_before(last: StoredSeal | None, now_ms: int, trail: Trail) -> int:
+def _not_before(last: StoredSeal | None, now_ms: int, ahead_ms: int, trail: Trail) -> int:
     """The time of a new seal, never before that of the last. Raises SealRefused for a clock that is far behind."""
     sealed_at_ms = last.seal.interval.sealed_at_ms if last else now_ms
-    if sealed_at_ms - now_ms > _CLOCKS_DIFFER_MS:
+    if sealed_at_ms - now_ms > ahead_ms:
         raise SealRefused(
             f"the last seal of {origin_of(trail)} was made {(sealed_at_ms - now_ms) // 1000} s from now",
             hint="set this machine's clock, or find out who sealed with a wrong one: ddbtrail verify",

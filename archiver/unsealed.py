@@ -4,7 +4,7 @@ Invariant: an entry is made only of bytes that were read here and agree with eve
 (`docs/format.md` §12). Time is an argument.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -45,18 +45,22 @@ class Refused:
 
 @dataclass
 class Unsealed:
-    """Looks for evidence of one trail that is not in `sealed` (paths as entries have them), in a given order."""
+    """Looks for evidence of one trail, and collects what fails its check. `sealed` are paths as entries have them."""
 
     store: ObjectStore
     trail: Trail
     refused: list[Refused] = field(default_factory=list)
+    _listed: set[SegmentName] = field(default_factory=set)
 
-    def segments(self, since_ms: int | None, now_ms: int, sealed: Collection[str]) -> Iterator[SegmentName]:
-        """The segments of the tail (epoch ms; None: of every hour), by hour and name, and those announced as late."""
+    def segments(self, since_ms: int | None, now_ms: int) -> set[SegmentName]:
+        """The segments of the tail (epoch ms; None: of every hour), and those announced as late.
+
+        The markers are listed first: a segment is put after its own.
+        """
         folder = f"{self.trail.prefix}segments/"
         first = self.trail.prefix + hour_folder(since_ms) if since_ms is not None else ""
         end = self.trail.prefix + hour_folder(now_ms + AHEAD_MS + HOUR_MS)
-        places = set(self._late(since_ms, sealed)) if since_ms is not None else set()
+        announced = set(self._late(since_ms))
         for name, _ in self.store.list(folder, start_after=first):
             if name >= end:
                 break
@@ -65,15 +69,16 @@ class Unsealed:
             except ValueError as error:
                 self.refused.append(Refused(name, str(error)))
                 continue
-            if place.compose() not in sealed:
-                places.add(place)
-        yield from sorted(places)
+            self._listed.add(place)
+        return announced | self._listed
 
-    def _late(self, since_ms: int, sealed: Collection[str]) -> Iterator[SegmentName]:
-        """Segments that `late/` announces from the day before the end of the last interval on."""
-        day = datetime.fromtimestamp((since_ms + TAIL_MS - DAY_MS) / 1000, UTC)
-        folder = f"{self.trail.prefix}late/"
-        for name, size_bytes in self.store.list(folder, start_after=f"{folder}{day:%Y-%m-%d}"):
+    def _late(self, since_ms: int | None) -> Iterator[SegmentName]:
+        """Segments that `late/` announces from the day before the end of the last interval on; None: on any day."""
+        folder, first = f"{self.trail.prefix}late/", ""
+        if since_ms is not None:
+            day = datetime.fromtimestamp((since_ms + TAIL_MS - DAY_MS) / 1000, UTC)
+            first = f"{folder}{day:%Y-%m-%d}"
+        for name, size_bytes in self.store.list(folder, start_after=first):
             try:
                 _, place = parse_late_name(name.removeprefix(self.trail.prefix))
                 if size_bytes:
@@ -81,8 +86,7 @@ class Unsealed:
             except ValueError as error:
                 self.refused.append(Refused(name, str(error)))
                 continue
-            if place.compose() not in sealed:
-                yield place
+            yield place
 
     def segment(self, place: SegmentName) -> tuple[SegmentEntry, str] | None:
         """The entry of a segment and the stream label of its rows; None if it failed its check or is not there."""
@@ -90,13 +94,16 @@ class Unsealed:
         try:
             content = self.store.get(name)
         except FileNotFoundError:
-            return None  # announced, and its writer was stopped before it was written
+            if place in self._listed:
+                self.refused.append(Refused(name, "it was listed, and is gone"))
+            return None  # else announced, and its writer was stopped before it was written
         try:
             label = segment_label(content)
             records = check_segment(content, StreamSource(self.trail, label), place)
             times = [record.changed_at_ms for record in records]
             entry = SegmentEntry(
                 path=place.compose(),
+                stream_label=label,
                 file_sha256=sha256(content).hexdigest(),
                 bytes=len(content),
                 records=len(records),
@@ -144,38 +151,52 @@ class Unsealed:
     def quarantined(self, sealed: Collection[str]) -> Iterator[QuarantineEntry]:
         """An entry for each record that was set aside, also those whose trail nobody could tell."""
         for folder, inside in ((f"{self.trail.prefix}quarantine/", self.trail.prefix), (f"{ROOT}/quarantine/", "")):
-            for name, size_bytes in self.store.list(folder):
+            for name, _ in self.store.list(folder):
                 path = name.removeprefix(inside)
                 if path in sealed:
                     continue
                 try:
                     digest = parse_quarantine_name(path.removeprefix(f"{ROOT}/"))
-                    if sha256(self.store.get(name)).hexdigest() != digest:
+                    content = self.store.get(name)
+                    if sha256(content).hexdigest() != digest:
                         raise ValueError("its digest is not its name")  # noqa: TRY301
                 except (ValueError, FileNotFoundError) as error:
                     self.refused.append(Refused(name, str(error)))
                     continue
-                yield QuarantineEntry(path, size_bytes)
+                yield QuarantineEntry(path, len(content))
 
     def baselines(self, sealed: Collection[str]) -> Iterator[BaselineEntry]:
         """An entry for each baseline whose description and parts agree."""
-        for name, _ in self.store.list(f"{self.trail.prefix}baselines/"):
+        listed = dict(self.store.list(f"{self.trail.prefix}baselines/"))
+        for name in listed:
             path = name.removeprefix(self.trail.prefix)
             try:
                 place = BaselineName.parse(path)
                 if path != place.description or path in sealed:
                     continue
                 content = self.store.get(name)
-                self._check_parts(place, BaselineDescription.parse(content))
+                self._check_parts(place, BaselineDescription.parse(content), listed)
             except (ValueError, FileNotFoundError) as error:
                 self.refused.append(Refused(name, str(error)))
                 continue
             yield BaselineEntry(path, sha256(content).hexdigest())
 
-    def _check_parts(self, place: BaselineName, description: BaselineDescription) -> None:
+    def _check_parts(self, place: BaselineName, description: BaselineDescription, listed: Mapping[str, int]) -> None:
+        """Raises ValueError unless every part is there with the bytes that the description states.
+
+        Names and sizes first: parts may be many gigabytes, and are looked at again in every pass until all is right.
+        """
         if place.instant_ms != description.from_ms - description.from_ms % 1000:
             raise ValueError("the baseline begins at another instant than its name says")
         for part in description.parts:
+            number = part.name.split("-")[1] if part.name.count("-") == 2 else ""  # noqa: PLR2004  part-NUMBER-DIGEST
+            if not number.isdecimal() or f"{place.folder}{part.name}" != place.part(int(number), part.sha256):
+                raise ValueError(f"{part.name} is not named after its number and its digest")
+            size_bytes = listed.get(f"{self.trail.prefix}{place.folder}{part.name}")
+            if size_bytes != part.bytes:
+                found = "is missing" if size_bytes is None else f"has {size_bytes} bytes"
+                raise ValueError(f"{part.name} {found}; {part.bytes} bytes were described")
+        for part in description.parts:
             content = self.store.get(f"{self.trail.prefix}{place.folder}{part.name}")
             if len(content) != part.bytes or sha256(content).hexdigest() != part.sha256:
-                raise ValueError(f"{part.name} is not the part that it states")
+                raise ValueError(f"{part.name} is not the part that was described")

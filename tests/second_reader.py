@@ -476,7 +476,7 @@ ENTRY_MEMBERS = {
     "open": {"stream_label", "description_sha256"},
     "close": {"stream_label"},
     "segment": {
-        "path", "file_sha256", "bytes", "records", "root", "first_sequence", "last_sequence", "first_changed_at_ms",
+        "path", "stream_label", "file_sha256", "bytes", "records", "root", "first_sequence", "last_sequence", "first_changed_at_ms",
         "last_changed_at_ms", "writer",
     },
     "quarantine": {"path", "bytes"},
@@ -606,6 +606,7 @@ def _segment_members(path: str, rows: list[dict[str, Any]]) -> set[tuple[str, An
     return {
         ("type", "segment"),
         ("path", path),
+        ("stream_label", rows[0]["stream_label"]),
         ("records", len(rows)),
         ("root", tree_root([bytes.fromhex(row["leaf"]) for row in rows]).hex()),
         ("first_sequence", min(sequences)),

@@ -54,6 +54,7 @@ class SegmentEntry:
 
     type: ClassVar[str] = "segment"
     path: str
+    stream_label: str
     file_sha256: str
     bytes: int
     records: int
