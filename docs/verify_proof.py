@@ -21,7 +21,7 @@ MEMBERS = {"format", "checkpoint", "entry_index", "entry_path", "envelope", "rec
            "shown"}
 ENVELOPE = {"v", "event_id", "event_name", "keys", "old", "new", "stream_arn", "seq", "ts", "extra"}
 ENVELOPE_MAYBE = {"region", "event_version", "view_type", "size_bytes", "user_identity"}
-TEXTS = {"type", "path", "file_sha256", "root", "first_sequence", "last_sequence", "writer"}
+TEXTS = {"type", "path", "stream_label", "file_sha256", "root", "first_sequence", "last_sequence", "writer"}
 COUNTS = {"bytes", "records", "first_changed_at_ms", "last_changed_at_ms"}
 DIGEST, SEQUENCE = r"[0-9a-f]{64}", r"[0-9]{40}"
 ARN = (
@@ -183,6 +183,7 @@ def check(content: bytes, pem: bytes) -> "dict[str, object]":
     # All of it is of one trail, and the head of its log is signed.
     origin = f"ddbtrail/{stream['account']}/{stream['region']}/{stream['table']}"
     need(origin == note["origin"] == note["name"], "the record, the log and the signature are of several trails")
+    need(entry["stream_label"] == stream["label"], "a record of another stream")
     need(entry["first_sequence"] <= envelope["seq"].zfill(40) <= entry["last_sequence"], "a record of another segment")
     need(entry["first_changed_at_ms"] <= made_ms <= entry["last_changed_at_ms"], "a record of another time")
     mark = b64decode(note["mark"], validate=True)

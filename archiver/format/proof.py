@@ -122,6 +122,8 @@ class Proof:
             raise ValueError("the path of the segment does not lead to the root of the checkpoint")
         if origin_of(envelope.source.trail) != head.origin:
             raise ValueError(f"the record is of another trail than the log {head.origin}")
+        if segment.stream_label != envelope.source.stream_label:
+            raise ValueError("the record is of another stream than its segment")
         if not segment.first_sequence <= envelope.sequence_number <= segment.last_sequence:
             raise ValueError("the sequence number of the record is not one of its segment")
         if not segment.first_changed_at_ms <= envelope.changed_at_ms <= segment.last_changed_at_ms:

@@ -7,7 +7,7 @@ function here.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -74,7 +74,15 @@ def check_contents(source: Source, checks: Iterable[Check], *, workers: int | No
     waiting = iter(checks)
     with _Workers(workers or os.cpu_count() or 1) as pool:
         while some := list(islice(waiting, _FILES_AT_ONCE)):
-            yield from pool.map(_located(source, some))
+            done = 0
+            try:
+                for checked in pool.map(_located(source, some)):
+                    done += 1
+                    yield checked
+            except BrokenExecutor:
+                # The machine ended a process, most likely for its memory. Nobody knows which file was too much for it.
+                yield from (_refused(check, "unreadable", "a process that read it was ended") for check in some[done:])
+                pool.renew()
 
 
 class _Workers:
@@ -93,6 +101,10 @@ class _Workers:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
 
+    def renew(self) -> None:
+        """Forgets processes that are gone."""
+        self._processes = None
+
     def map(self, located: Sequence[tuple[Check, Path | None, str]]) -> Iterator[Checked]:
         rows = sum(check.stored.size_bytes for check, _, _ in located if check.reads_rows)
         if self._workers == 1 or (rows and rows < _WORTH_PROCESSES_BYTES and self._processes is None):
@@ -109,7 +121,7 @@ def _located(source: Source, checks: Sequence[Check]) -> list[tuple[Check, Path 
     """Where the objects are on this machine; or, one by one, why not."""
     try:
         paths = source.fetch([check.stored for check in checks])
-    except (FileNotFoundError, UnreadableArchive):
+    except (OSError, UnreadableArchive):
         return [_located_one(source, check) for check in checks]
     return [(check, path, "") for check, path in zip(checks, paths, strict=True)]
 
@@ -119,6 +131,8 @@ def _located_one(source: Source, check: Check) -> tuple[Check, Path | None, str]
         return check, source.fetch([check.stored])[0], ""
     except FileNotFoundError:
         return check, None, ""
+    except OSError as error:  # there is no room for a copy, for example
+        return check, None, error.strerror or str(error)
     except UnreadableArchive as error:
         return check, None, f"{error.message}: {error.why}"
 
@@ -140,8 +154,10 @@ def _look(located: tuple[Check, Path | None, str]) -> Checked:
         return Checked(check.stored, _rows(check, content))
     except _Disagreement as error:
         return _refused(check, "entry-disagrees", str(error))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        return _refused(check, "unsound", str(error))
+    except MemoryError:
+        return _refused(check, "unreadable", "there is not enough memory to read it")
+    except Exception as error:  # noqa: BLE001  what no parser takes is not evidence, however it says so
+        return _refused(check, "unsound", str(error) or type(error).__name__)
 
 
 def _refused(check: Check, code: str, why: str) -> Checked:
@@ -154,7 +170,7 @@ def _mismatch(check: Check, content: bytes, found: str) -> Checked:
     if check.entry is not None:
         try:
             check_segment_file(content, check.trail, SegmentName.parse(check.entry.path))
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except Exception:  # noqa: BLE001  these bytes are anybody's, and may break a parser in any way
             return _refused(check, "digest-mismatch", why)
         return _refused(check, "re-encoded", why)
     return _refused(check, "digest-mismatch", why)
@@ -191,8 +207,22 @@ def _segment_rows(check: Check, content: bytes, place: SegmentName) -> int:
     rows = check_segment_file(content, check.trail, place)
     entry = check.entry
     if entry is not None:
-        told = (entry.records, entry.last_sequence, entry.first_changed_at_ms, entry.last_changed_at_ms, entry.writer)
-        seen = (rows.records, rows.last_sequence, rows.first_changed_at_ms, rows.last_changed_at_ms, rows.writer)
+        told = (
+            entry.stream_label,
+            entry.records,
+            entry.last_sequence,
+            entry.first_changed_at_ms,
+            entry.last_changed_at_ms,
+            entry.writer,
+        )
+        seen = (
+            rows.stream_label,
+            rows.records,
+            rows.last_sequence,
+            rows.first_changed_at_ms,
+            rows.last_changed_at_ms,
+            rows.writer,
+        )
         if told != seen or entry.bytes != len(content):
             raise _Disagreement(f"the log says {told}, its rows say {seen}")
     return rows.records

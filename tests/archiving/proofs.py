@@ -56,6 +56,7 @@ LEAVES = [row.leaf for row in ROWS]
 PLACE = SegmentName(hour_of(ROWS[0].changed_at_ms), ROWS[0].sequence_number, tree_root(LEAVES).hex())
 SEGMENT = SegmentEntry(
     path=PLACE.compose(),
+    stream_label=SOURCE.stream_label,
     file_sha256="5e" * 32,
     bytes=6_193,
     records=3,
@@ -222,6 +223,11 @@ def _renamed(first: str, hour: str = "06", day: str = "2026-11-23") -> Any:
     return change
 
 
+def _labelled(arn: str) -> Any:
+    label = arn.rpartition("/")[2]
+    return _all(_put("envelope", "stream_arn", value=arn), _put("segment", "stream_label", value=label))
+
+
 _SEQUENCE = "0000000000000000442158450000000001745043"
 _HOUR_MS = 1_795_413_600_000
 _ARN = DELIVERED[0]["eventSourceARN"]
@@ -305,6 +311,7 @@ NONSENSE: list[tuple[str, Any, str, str]] = [
         (f"a segment without {name}", _drop("segment", name), name, "no entry")
         for name in (
             "path",
+            "stream_label",
             "file_sha256",
             "bytes",
             "first_sequence",
@@ -377,6 +384,12 @@ NONSENSE: list[tuple[str, Any, str, str]] = [
     ("another account", _set(origin=ORIGIN.replace("3333", "3334")), "another trail", "several trails"),
     ("another region", _set(origin=ORIGIN.replace("west", "east")), "another trail", "several trails"),
     ("another table", _set(origin=ORIGIN + "2"), "another trail", "several trails"),
+    (
+        "another label",
+        _put("segment", "stream_label", value="2026-10-01T09:30:01.000"),
+        "another stream",
+        "another stream",
+    ),
     ("signed by a witness", _set(signature_name="witness.example"), "one signature", "several trails"),
     # numbers and depth
     ("an integer beyond 2**53", _put("envelope", "extra", "more", value=2**53 + 1), "canonical form", "number"),
@@ -400,8 +413,8 @@ SENSE: list[tuple[str, Any]] = [
     ("the first time", _put("envelope", "ts", value="1795414530.0001")),
     ("the last time", _put("envelope", "ts", value="1795414532.2509")),
     ("a time within", _put("envelope", "ts", value=1_795_414_531)),
-    ("a label with a Z", _put("envelope", "stream_arn", value=_ARN + "Z")),
-    ("a label of another precision", _put("envelope", "stream_arn", value=_ARN.removesuffix(".000"))),
+    ("a label with a Z", _labelled(_ARN + "Z")),
+    ("a label of another precision", _labelled(_ARN.removesuffix(".000"))),
     ("another partition", _put("envelope", "stream_arn", value=_ARN.replace("arn:aws:", "arn:aws-cn:"))),
     ("identity null", _put("envelope", "user_identity", value=None)),
     (

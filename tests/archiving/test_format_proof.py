@@ -91,6 +91,7 @@ def test_every_record_that_can_be_archived_can_be_proved(delivered, data):
     segment = replace(
         SEGMENT,
         path=replace(PLACE, hour_ms=hour_ms, first_sequence=row.sequence_number, root=root).compose(),
+        stream_label=STREAM_ARN.rpartition("/")[2],
         root=root,
         records=len(rows),
         first_sequence=row.sequence_number,

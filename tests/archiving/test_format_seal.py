@@ -34,6 +34,7 @@ HEX, OTHER_HEX = "ab" * 32, "cd" * 32
 LABEL = "2026-10-01T09:30:00.000"
 SEGMENT = SegmentEntry(
     path=f"segments/dt=2026-11-23/hour=06/{7:040d}-{HEX}.parquet",
+    stream_label=LABEL,
     file_sha256=OTHER_HEX,
     bytes=4_096,
     records=2,
