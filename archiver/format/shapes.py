@@ -46,7 +46,8 @@ class ImageShapes:
     """The shapes of the images seen so far, the latest in use first."""
 
     def __init__(self) -> None:
-        self._matches: list[_Matches] = [_NOTHING]
+        # A new tuple for each change, so that several threads may ask at once.
+        self._matches: tuple[_Matches, ...] = (_NOTHING,)
         self._misses = 0
         self._learned = 0
 
@@ -58,7 +59,7 @@ class ImageShapes:
                 return True
             for place in range(1, len(matches)):
                 if matches[place](text):
-                    matches.insert(0, matches.pop(place))
+                    self._matches = (matches[place], *matches[:place], *matches[place + 1 :])
                     return True
         return self._is_canonical_by_value(text)
 
@@ -75,8 +76,8 @@ class ImageShapes:
         pattern = _shape_of(image)
         self._learned += 1
         if len(pattern) <= _LARGEST_SHAPE:
-            self._matches.insert(0, re.compile(pattern.encode()).fullmatch)
-            del self._matches[_SHAPES:]
+            matches: _Matches = re.compile(pattern.encode()).fullmatch
+            self._matches = (matches, *self._matches)[:_SHAPES]
 
 
 class KeyShapes:
