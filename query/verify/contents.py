@@ -26,6 +26,7 @@ from archiver.format.layout import (
     parse_stream_name,
 )
 from archiver.format.log_entry import SegmentEntry
+from query.coverage import LabelSpan
 from query.errors import UnreadableArchive
 from query.evidence_rows import check_baseline_part, check_segment_file
 from query.source import Source, StoredObject
@@ -40,7 +41,8 @@ _WORTH_PROCESSES_BYTES: Final = 8_000_000
 class Check:
     """One object to look at: what its bytes must digest to (hex; None: nobody said), and what else it must be.
 
-    `entry` is what the log says of a segment; with `reads_rows`, every row is looked at too.
+    `entry` is what the log says of a segment, `items` what a baseline says of its part; with `reads_rows`, every row is
+    looked at too.
     """
 
     stored: StoredObject
@@ -49,6 +51,7 @@ class Check:
     entry: SegmentEntry | None = None
     reads_rows: bool = False
     key_schema: tuple[tuple[str, str], ...] = ()
+    items: int | None = None
 
     @property
     def inside(self) -> str:
@@ -58,10 +61,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of one check: records or items whose rows were looked at, and a finding's code and words, if any."""
+    """What came of one check: records or items whose rows were looked at, what a segment that no entry names covers, and
+    a finding's code and words, if any.
+    """
 
     stored: StoredObject
     rows: int = 0
+    span: LabelSpan | None = None
     code: str = ""
     why: str = ""
 
@@ -151,7 +157,7 @@ def _look(located: tuple[Check, Path | None, str]) -> Checked:
     if check.sha256 is not None and found != check.sha256:
         return _mismatch(check, content, found)
     try:
-        return Checked(check.stored, _rows(check, content))
+        return _rows(check, content)
     except _Disagreement as error:
         return _refused(check, "entry-disagrees", str(error))
     except MemoryError:
@@ -161,7 +167,7 @@ def _look(located: tuple[Check, Path | None, str]) -> Checked:
 
 
 def _refused(check: Check, code: str, why: str) -> Checked:
-    return Checked(check.stored, 0, code, why)
+    return Checked(check.stored, code=code, why=why)
 
 
 def _mismatch(check: Check, content: bytes, found: str) -> Checked:
@@ -180,8 +186,8 @@ class _Disagreement(ValueError):  # noqa: N818
     """A sound segment is not what its entry says."""
 
 
-def _rows(check: Check, content: bytes) -> int:
-    """Whether an object is what its name says; how many rows were looked at. Raises ValueError."""
+def _rows(check: Check, content: bytes) -> Checked:
+    """Whether an object is what its name says. Raises ValueError."""
     inside = check.inside
     kind = inside.partition("/")[0]
     match kind:
@@ -199,11 +205,14 @@ def _rows(check: Check, content: bytes) -> int:
             if description.from_ms - description.from_ms % 1000 != place.instant_ms:
                 raise ValueError("it begins at another instant than its name says")
         case "baselines" if check.reads_rows:
-            return check_baseline_part(content, check.key_schema)
-    return 0
+            items = check_baseline_part(content, check.key_schema)
+            if check.items not in {None, items}:
+                raise _Disagreement(f"its baseline says {check.items} items, it holds {items}")
+            return Checked(check.stored, items)
+    return Checked(check.stored)
 
 
-def _segment_rows(check: Check, content: bytes, place: SegmentName) -> int:
+def _segment_rows(check: Check, content: bytes, place: SegmentName) -> Checked:
     rows = check_segment_file(content, check.trail, place)
     entry = check.entry
     if entry is not None:
@@ -225,4 +234,6 @@ def _segment_rows(check: Check, content: bytes, place: SegmentName) -> int:
         )
         if told != seen or entry.bytes != len(content):
             raise _Disagreement(f"the log says {told}, its rows say {seen}")
-    return rows.records
+        return Checked(check.stored, rows.records)
+    span = LabelSpan(rows.stream_label, rows.first_changed_at_ms, rows.last_changed_at_ms, rows.records)
+    return Checked(check.stored, rows.records, span)

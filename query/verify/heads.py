@@ -5,6 +5,7 @@ next, by an entry that a trusted key signed.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -16,9 +17,9 @@ from archiver.format.note import Checkpoint, SignedNote
 from archiver.format.seal import Seal, origin_of
 from query.errors import UsageError
 from query.instant import format_ms
-from query.note_check import PublicKey, check_note, fingerprint, parse_public_key
+from query.note_check import PublicKey, SignedByOthers, check_note, fingerprint, parse_public_key
 from query.seal_log import SealLog
-from query.verify.problem import Problem
+from query.verify.problem import Problem, Verdict
 
 # Two machines that both keep their time well.
 _CLOCKS_DIFFER_MS: Final = 5 * 60_000
@@ -45,70 +46,111 @@ class PinnedCheckpoint:
             ) from error
 
 
-def signature_problems(log: SealLog, pinned: PublicKey | None) -> Iterator[Problem]:
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What the signatures of a log come to: findings, and the keys that may have signed a head since the pinned one."""
+
+    problems: tuple[Problem, ...]
+    keys: tuple[PublicKey, ...] = ()
+
+
+def check_signatures(log: SealLog, pinned: PublicKey | None) -> Signed:
     """Every seal must be signed by the key in force: the pinned one, then whatever it and its successors name.
 
     Seals from before the pinned key was in force are covered by the heads that it signed: they need no check of their
-    own, if the log says that the pinned key was handed over to.
+    own, if the log says that the pinned key was handed over to, or the seal that would say so is missing. As a log may
+    hand over to one key twice, the earliest beginning from which on everything is as it should be is the right one.
     """
-    prefix = log.trail.prefix
+    prefix, seals = log.trail.prefix, log.seals
     if pinned is None:
-        yield Problem("key-not-pinned", prefix, "no public key was given, so no signature was checked")
-        return
-    key: PublicKey | None = None
-    first = _first_of(log.seals, fingerprint(pinned))
-    if log.seals and first == len(log.seals):
-        # Whoever can write seals could have written this hand-over: without a later seal nothing is signed by our key.
-        yield Problem("seal-signature", prefix + log.seals[-1].name, "no seal is signed with the pinned key yet")
-    for position, seal in enumerate(log.seals):
-        if position >= first:
-            key = key or pinned
-            try:
-                check_note(seal.checkpoint, origin_of(log.trail), key)
-            except ValueError as error:
-                yield Problem("seal-signature", prefix + seal.name, str(error))
-        for text in _handed_over(seal):
-            try:
-                key = parse_public_key(text) if key is not None else None
-            except ValueError as error:
-                yield Problem("log-inconsistent", prefix + seal.name, f"it hands over to what is no key: {error}")
+        return Signed((Problem("key-not-pinned", prefix, "no public key was given, so no signature was checked"),))
+    from_the_first = signed = _signed_from(log.trail, seals, 0, pinned)
+    for start in _starts(seals, fingerprint(pinned)):
+        if not _is_tampered(signed):
+            break
+        signed = _signed_from(log.trail, seals, start, pinned)
+    if _is_tampered(signed):
+        return from_the_first
+    return signed
 
 
-def keys_in_force(log: SealLog, pinned: PublicKey) -> list[PublicKey]:
-    """The pinned key, and those that the log hands over to after it."""
-    keys = [pinned]
-    for seal in log.seals[_first_of(log.seals, fingerprint(pinned)) :]:
-        for text in _handed_over(seal):
-            try:
-                keys.append(parse_public_key(text))
-            except ValueError:
-                continue  # told by `signature_problems`
+def _is_tampered(signed: Signed) -> bool:
+    return any(problem.verdict is Verdict.TAMPERED for problem in signed.problems)
+
+
+def _starts(seals: Sequence[Seal], pinned: str) -> Iterator[int]:
+    """Where the pinned key may have come into force: after a seal that names it, or one that is missing."""
+    size = 0
+    for position, seal in enumerate(seals):
+        if position and seal.size_before > size:
+            yield position
+        if pinned in map(fingerprint, _next_keys(seal)):
+            yield position + 1
+        size = seal.after.size
+
+
+def _signed_from(trail: Trail, seals: Sequence[Seal], first: int, pinned: PublicKey) -> Signed:
+    """What comes of the signatures if the pinned key is in force from the seal at position `first` on."""
+    prefix = trail.prefix
+    if seals and first == len(seals):
+        # Whoever can write seals could have written this hand-over: nothing is signed by our key.
+        return Signed(
+            (Problem("seal-signature", prefix + seals[-1].name, "no seal is signed with the pinned key yet"),)
+        )
+    problems, keys = [], [pinned]
+    size, is_after_hole = (0 if first == 0 else seals[first].size_before), False
+    for seal in seals[first:]:
+        is_after_hole |= seal.size_before > size
+        size = seal.after.size
+        why = _why_not_signed(seal, keys[-1], origin_of(trail))
+        if isinstance(why, SignedByOthers) and is_after_hole:
+            told = f"{why}: the seal that hands over may be one that is missing"
+            problems.append(Problem("not-checkable", prefix + seal.name, told))
+        elif why is not None:
+            problems.append(Problem("seal-signature", prefix + seal.name, str(why)))
+        else:
+            is_after_hole = False
+        keys += _next_keys(seal)
+    return Signed(tuple(problems), tuple(keys))
+
+
+def _why_not_signed(seal: Seal, key: PublicKey, origin: str) -> ValueError | None:
+    try:
+        check_note(seal.checkpoint, origin, key)
+    except ValueError as error:
+        return error
+    return None
+
+
+def _next_keys(seal: Seal) -> list[PublicKey]:
+    """The keys that a seal hands over to; what is no key is told by `hand_over_problems`."""
+    keys = []
+    for entry in seal.entries:
+        if isinstance(entry, KeyRotationEntry):
+            with suppress(ValueError):
+                keys.append(parse_public_key(entry.public_key))
     return keys
 
 
-def _first_of(seals: Sequence[Seal], pinned: str) -> int:
-    """The position of the first seal that the pinned key has to sign."""
-    for position, seal in enumerate(seals):
-        for text in _handed_over(seal):
-            try:
-                if fingerprint(parse_public_key(text)) == pinned:
-                    return position + 1
-            except ValueError:
-                continue
-    return 0
+def hand_over_problems(log: SealLog) -> Iterator[Problem]:
+    """Hand-overs to what is no key."""
+    for seal in log.seals:
+        for entry in seal.entries:
+            if isinstance(entry, KeyRotationEntry):
+                try:
+                    parse_public_key(entry.public_key)
+                except ValueError as error:
+                    told = f"it hands over to what is no key: {error}"
+                    yield Problem("log-inconsistent", log.trail.prefix + seal.name, told)
 
 
-def _handed_over(seal: Seal) -> list[str]:
-    return [entry.public_key for entry in seal.entries if isinstance(entry, KeyRotationEntry)]
-
-
-def pinned_problems(log: SealLog, kept: PinnedCheckpoint, pinned: PublicKey | None) -> Iterator[Problem]:
-    """Whether the log continues the head that was kept."""
+def pinned_problems(log: SealLog, kept: PinnedCheckpoint, keys: Sequence[PublicKey]) -> Iterator[Problem]:
+    """Whether the log continues the head that was kept, which one of these keys must have signed (none: no matter)."""
     name, head = log.trail.prefix, kept.head
     if head.origin != origin_of(log.trail):
         yield Problem("checkpoint-forked", name, f"{kept.file} is a checkpoint of {head.origin}")
         return
-    if pinned is not None and not _is_signed(kept.note, head.origin, keys_in_force(log, pinned)):
+    if keys and not _is_signed(kept.note, head.origin, keys):
         yield Problem("checkpoint-signature", name, f"{kept.file} is not signed with the pinned key, or one after it")
         return
     if log.size < head.size:

@@ -24,6 +24,7 @@ from query.verify.problem import Problem
 from query.verify.statements import Statements
 
 TAIL_MS: Final = 26 * HOUR_MS
+AHEAD_MS: Final = HOUR_MS  # creation times are DynamoDB's, and no clock is exact: so far ahead a sealer looks
 DERIVED: Final = ("runs/", "snapshots/")
 _SHOWN_VERSIONS: Final = 5
 
@@ -42,6 +43,8 @@ class Inventory:
     parts: dict[str, StoredObject] = field(default_factory=dict)
     quarantined: dict[str, StoredObject] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
+    seals: list[str] = field(default_factory=list)
+    derived: int = 0
     segments: int = 0
     problems: list[Problem] = field(default_factory=list)
 
@@ -49,7 +52,8 @@ class Inventory:
         """Sorts a listing of the trail, and of what stands beside all trails."""
         for stored in listed:
             inside = stored.name.removeprefix(self.trail.prefix)
-            kind = inside.partition("/")[0]
+            # What stands beside all trails has a name of that form nowhere else: not inside a trail.
+            kind = inside.partition("/")[0] if inside != stored.name else ROOT
             try:
                 self._sort(kind, inside, stored)
             except ValueError as error:
@@ -69,7 +73,10 @@ class Inventory:
                 self.announced.add(segment.compose())
                 if stored.size_bytes:
                     self.problems.append(Problem("unsound", stored.name, "a late marker has content"))
-            case "quarantine" | "v1":
+            case "quarantine":
+                parse_quarantine_name(inside)
+                self.quarantined[inside] = stored
+            case _ if kind == ROOT and inside == stored.name:
                 parse_quarantine_name(inside.removeprefix(f"{ROOT}/"))
                 self.quarantined[inside] = stored
             case "baselines":
@@ -78,10 +85,12 @@ class Inventory:
                 else:
                     self._place(inside, stored, inside in self.said.baselines)
             case "seals":
-                parse_seal_name(inside)
+                parse_seal_name(inside)  # one of another name was told when the log was read, too
+                self.seals.append(inside)
             case _:
                 if not inside.startswith(DERIVED):
                     raise ValueError("nothing of this name belongs to a trail")
+                self.derived += 1
 
     def _place(self, inside: str, stored: StoredObject, is_sealed: bool) -> None:
         (self.sealed if is_sealed else self.unsealed)[inside] = stored
@@ -99,21 +108,25 @@ class Inventory:
         """The full name of an object, from the one that entries have."""
         return inside if inside.startswith(f"{ROOT}/") else self.trail.prefix + inside
 
-    def waiting(self, *, sealed_to_ms: int | None, is_fresh: bool) -> Iterator[Problem]:
+    def waiting(self, *, now_ms: int, sealed_to_ms: int | None, is_fresh: bool) -> Iterator[Problem]:
         """What the log does not name, judged by its name alone: whether it may still wait for a seal.
 
-        `sealed_to_ms` is how far the log reaches (epoch ms; None: there is none), `is_fresh` whether its newest seal is
-        young enough for evidence to wait for the next one.
+        `sealed_to_ms` is how far the log reaches without a hole (epoch ms; None: nobody knows), `is_fresh` whether its
+        newest seal is young enough for evidence to wait for the next one.
         """
         for inside, stored in self.unsealed.items():
-            problem = self._judged(inside, stored, sealed_to_ms, is_fresh=is_fresh)
+            problem = self._judged(inside, stored, now_ms, sealed_to_ms, is_fresh=is_fresh)
             if problem is not None:
                 yield problem
 
-    def _judged(self, inside: str, stored: StoredObject, sealed_to_ms: int | None, *, is_fresh: bool) -> Problem | None:
-        if sealed_to_ms is not None and inside.startswith("segments/"):
-            hour_ends_ms = SegmentName.parse(inside).hour_ms + HOUR_MS
-            if hour_ends_ms + TAIL_MS < sealed_to_ms:
+    def _judged(
+        self, inside: str, stored: StoredObject, now_ms: int, sealed_to_ms: int | None, *, is_fresh: bool
+    ) -> Problem | None:
+        if inside.startswith("segments/"):
+            hour_ms = SegmentName.parse(inside).hour_ms
+            if hour_ms > now_ms + AHEAD_MS:
+                return Problem("forged-segment", stored.name, "its hour has not begun, and no sealer would look there")
+            if sealed_to_ms is not None and hour_ms + HOUR_MS + TAIL_MS < sealed_to_ms:
                 if inside not in self.announced:
                     return Problem(
                         "forged-segment", stored.name, "its hour was sealed without it, nothing announced it"

@@ -4,17 +4,21 @@ Invariants: nothing is judged by what came after it; whatever could not be looke
 `not_checked`; without seals, or without a key, the answer is never 0.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from archiver.format.description import BaselineDescription
 from archiver.format.layout import HOUR_MS, ROOT, BaselineName, SegmentName, Trail
+from archiver.format.log_entry import SegmentEntry
+from archiver.format.seal import parse_seal_name
+from query.coverage import LabelSpan
 from query.errors import QueryError, UnreadableArchive
 from query.instant import format_ms
 from query.seal_log import LogFault, SealLog, read_log
 from query.source import Source, StoredObject
 from query.verify.contents import Check, check_contents
-from query.verify.heads import pinned_problems, signature_problems, time_problems
+from query.verify.covered import coverage_by_log, gap_problems
+from query.verify.heads import check_signatures, hand_over_problems, pinned_problems, time_problems
 from query.verify.inventory import Inventory, version_problems
 from query.verify.problem import Problem
 from query.verify.statements import Statements
@@ -22,6 +26,8 @@ from query.verify.verification import Demand, Level, Verification
 
 if TYPE_CHECKING:
     from query.table import Table
+
+_READINGS: Final = 4  # a sealer that seals so often while the archive is listed is none
 
 Progress = Callable[[], object]  # called after each file
 
@@ -39,21 +45,59 @@ def verify(
 ) -> Verification:
     """Looks at one trail. `open_table` opens it for questions about its rows, once its files are known to be sound.
 
-    Raises UnreadableArchive if the archive cannot be listed at all.
+    Whatever goes wrong on the way is a finding like any other, beside those made before it.
     """
     found = Verification(trail, demand)
-    log = read_log(source, trail, lambda fault: found.add(_of_fault(fault)))
-    _heads(found, log)
-    said = Statements.of(log.entries())
-    found.add(*(Problem("entry-contradicts", _full(trail, name), "two entries differ") for name in said.contradictions))
-    held = Inventory(trail, said)
-    held.take(source.objects(trail.prefix))
-    held.take(source.objects(f"{ROOT}/quarantine/"))
-    _presence(found, held)
-    _versions(found, source, held)
-    _contents(found, source, held, progress, workers)
-    _rows_together(found, trail, said, open_table)
+    try:
+        log, listed = _read(found, source, trail)
+        said = Statements.of(log.entries())
+        found.add(
+            *(Problem("entry-contradicts", _full(trail, name), "two entries differ") for name in said.contradictions)
+        )
+        held = Inventory(trail, said)
+        held.take(listed)
+        held.take(source.objects(f"{ROOT}/quarantine/"))
+        _presence(found, held, log)
+        _versions(found, source, held)
+        unsealed = _contents(found, source, held, progress, workers)
+        _rows_together(found, source, held, unsealed, open_table)
+    except (UnreadableArchive, OSError) as error:
+        found.add(Problem("unreadable", trail.prefix, f"{_why(error)}: nothing was looked at after that"))
+    except Exception as error:  # noqa: BLE001  what was found until then must not be lost, nor the rest called good
+        found.add(Problem("not-checkable", trail.prefix, f"the verifier failed: {_why(error)}"))
     return found
+
+
+def _read(found: Verification, source: Source, trail: Trail) -> tuple[SealLog, Sequence[StoredObject]]:
+    """The log, and everything that lies in the trail, as they stood at one time: a sealer may be at work meanwhile.
+
+    Two listings that keep differing are a finding: one of them is not the truth.
+    """
+    for _ in range(_READINGS):
+        faults: list[LogFault] = []
+        log = read_log(source, trail, faults.append)
+        listed = source.objects(trail.prefix)
+        if tuple(stored.name for stored in listed if _is_seal(trail, stored)) == log.listed:
+            break
+    else:
+        found.add(Problem("not-checkable", f"{trail.prefix}seals/", "each listing shows other seals"))
+    found.add(*map(_of_fault, faults))
+    _heads(found, log)
+    return log, listed
+
+
+def _is_seal(trail: Trail, stored: StoredObject) -> bool:
+    try:
+        parse_seal_name(stored.name.removeprefix(trail.prefix))
+    except ValueError:
+        return False
+    return True
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, QueryError):
+        return f"{error.message}: {error.why}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _of_fault(fault: LogFault) -> Problem:
@@ -71,9 +115,10 @@ def _heads(found: Verification, log: SealLog) -> None:
         last = log.seals[-1]
         found.head, found.sealed_to_ms = last.checkpoint, last.interval.to_ms
         found.sealed_at_ms = last.interval.sealed_at_ms
-    found.add(*signature_problems(log, demand.pinned_key))
+    signed = check_signatures(log, demand.pinned_key)
+    found.add(*signed.problems, *hand_over_problems(log))
     if demand.pinned_checkpoint is not None:
-        found.add(*pinned_problems(log, demand.pinned_checkpoint, demand.pinned_key))
+        found.add(*pinned_problems(log, demand.pinned_checkpoint, signed.keys))
     else:
         found.skip("rollback", "no checkpoint was pinned: a log cut short looks like a younger one")
     max_age_ms = demand.max_age_ms
@@ -82,10 +127,14 @@ def _heads(found: Verification, log: SealLog) -> None:
         found.skip("freshness", "no seal is too old for --max-age none, so unsealed evidence may be of any age")
 
 
-def _presence(found: Verification, held: Inventory) -> None:
+def _presence(found: Verification, held: Inventory, log: SealLog) -> None:
     found.add(*held.problems, *held.missing(), *held.unacknowledged())
     is_fresh = not any(problem.code in {"stale", "no-seals"} for problem in found.problems)
-    found.add(*held.waiting(sealed_to_ms=found.sealed_to_ms, is_fresh=is_fresh))
+    # What a seal that is gone may have named is not forged: the hole in the log is the finding.
+    reached_ms = found.sealed_to_ms if log.is_whole else None
+    found.add(*held.waiting(now_ms=found.demand.now_ms, sealed_to_ms=reached_ms, is_fresh=is_fresh))
+    if held.derived:
+        found.skip("derived data", f"{held.derived} objects of runs and snapshots: evidence alone is verified")
     found.segments, found.unsealed = held.segments, len(held.unsealed)
     found.baselines, found.quarantined = len(held.said.baselines), len(held.quarantined)
     found.records = sum(entry.records for entry in held.said.segments.values())
@@ -109,20 +158,27 @@ def _versions(found: Verification, source: Source, held: Inventory) -> None:
 # --- bytes ---
 
 
-def _contents(found: Verification, source: Source, held: Inventory, progress: Progress, workers: int | None) -> None:
+def _contents(
+    found: Verification, source: Source, held: Inventory, progress: Progress, workers: int | None
+) -> list[LabelSpan]:
+    """Looks at every file; what the segments that are not sealed yet cover."""
     left = sum(1 for inside in held.sealed if held.said.places[inside] < found.demand.checks_from)
     if left:
         found.skip("older objects", f"{left} sealed before the checkpoint were listed, and not read again")
     if found.demand.has_range:
         found.skip("other hours", "segments outside the range were listed, and not read")
+    unsealed = []
     for checked in check_contents(source, _checks(found, source, held), workers=workers):
         found.files_checked += 1
         found.bytes_checked += checked.stored.size_bytes
         found.rows_checked += checked.rows
+        if checked.span is not None:
+            unsealed.append(checked.span)
         problem = checked.problem()
         if problem is not None:
             found.add(problem)
         progress()
+    return unsealed
 
 
 def _checks(found: Verification, source: Source, held: Inventory) -> Iterator[Check]:
@@ -131,6 +187,7 @@ def _checks(found: Verification, source: Source, held: Inventory) -> Iterator[Ch
     is_full = demand.level is Level.FULL
     for inside, stored in held.sealed.items():
         if said.places[inside] < demand.checks_from or not _is_in_range(inside, demand):
+            _compare_size(found, stored, said.segments.get(inside))
             continue
         if inside in said.segments:
             entry = said.segments[inside]
@@ -144,6 +201,13 @@ def _checks(found: Verification, source: Source, held: Inventory) -> Iterator[Ch
     yield from (Check(stored, trail) for stored in held.quarantined.values())
     for inside in (*said.baselines, *(name for name in held.unsealed if name.startswith("baselines/"))):
         yield from _parts(found, source, held, inside, reads_rows=is_full)
+
+
+def _compare_size(found: Verification, stored: StoredObject, entry: SegmentEntry | None) -> None:
+    """All that a listing tells of the content of an object that is not read."""
+    if entry is not None and stored.size_bytes != entry.bytes:
+        told = f"it has {stored.size_bytes} bytes, the log says {entry.bytes}"
+        found.add(Problem("digest-mismatch", stored.name, told))
 
 
 def _is_in_range(inside: str, demand: Demand) -> bool:
@@ -169,44 +233,50 @@ def _parts(found: Verification, source: Source, held: Inventory, inside: str, *,
         there: StoredObject | None = held.parts.get(folder + part.name)
         if there is None:
             found.add(Problem("object-missing", held.trail.prefix + folder + part.name, "its baseline states it"))
+        elif there.size_bytes != part.bytes or not part.name.endswith(f"-{part.sha256[:16]}.parquet"):
+            told = f"its baseline says {part.bytes} bytes, digest {part.sha256[:16]}…, it has {there.size_bytes} bytes"
+            found.add(Problem("digest-mismatch", there.name, told))
         else:
-            yield Check(there, held.trail, part.sha256, reads_rows=reads_rows, key_schema=description.key_schema)
+            schema, items = description.key_schema, part.items
+            yield Check(there, held.trail, part.sha256, reads_rows=reads_rows, key_schema=schema, items=items)
 
 
 # --- rows together ---
 
 
-def _rows_together(found: Verification, trail: Trail, said: Statements, open_table: "Callable[[], Table]") -> None:
+def _rows_together(
+    found: Verification,
+    source: Source,
+    held: Inventory,
+    unsealed: Sequence[LabelSpan],
+    open_table: "Callable[[], Table]",
+) -> None:
     """Gaps, and with every row: conflicts and the image chain. Only on files that are known to be sound."""
     what = "gaps, conflicts and image chain" if found.demand.level is Level.FULL else "gaps"
     if not found.segments or any(problem.code in _OF_OBJECTS for problem in found.problems):
         found.skip(what, "asked only of a trail whose files are all there and sound")
         return
     try:
-        table = open_table()
-        _gaps(found, trail, said, table)
+        _gaps(found, source, held, unsealed)
         if found.demand.level is Level.FULL:
-            _chain(found, trail, said, table)
-    except QueryError as error:
-        found.add(Problem("not-checkable", trail.prefix, f"{what}: {error.message}: {error.why}"))
+            _chain(found, held.trail, held.said, open_table())
+    except Exception as error:  # noqa: BLE001  an engine may fail in any way, and no way is good news
+        found.add(Problem("not-checkable", held.trail.prefix, f"{what}: {_why(error)}"))
 
 
-def _gaps(found: Verification, trail: Trail, said: Statements, table: "Table") -> None:
-    demand, coverage = found.demand, table.coverage()
+def _gaps(found: Verification, source: Source, held: Inventory, unsealed: Sequence[LabelSpan]) -> None:
+    demand, coverage = found.demand, coverage_by_log(source, held, unsealed)
     found.covered = coverage.covered
-    first_ms = coverage.covered_since_ms
-    if first_ms is None:
-        return
-    since_ms = first_ms if demand.since_ms is None else demand.since_ms
-    until_ms = demand.now_ms if demand.until_ms is None else min(demand.until_ms, demand.now_ms)
-    if since_ms >= until_ms:
-        return
-    for part in coverage.uncovered(since_ms, until_ms):
-        if said.has_acknowledged(part.since_ms, part.until_ms):
-            continue
-        code = "outside-coverage" if part.cause == "before-coverage" else "gap"
-        where = f"{format_ms(part.since_ms)}/{format_ms(part.until_ms)}"
-        found.add(Problem(code, trail.prefix, f"{where} is not covered: {part.cause}"))
+    found.add(
+        *gap_problems(
+            coverage,
+            held.trail,
+            held.said,
+            since_ms=demand.since_ms,
+            until_ms=demand.until_ms,
+            now_ms=demand.now_ms,
+        )
+    )
 
 
 def _chain(found: Verification, trail: Trail, said: Statements, table: "Table") -> None:
