@@ -16,7 +16,15 @@ import subprocess
 import zipfile
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from archiver.format.layout import Trail
+from archiver.format.log_entry import SegmentEntry
+from archiver.format.seal import Seal, origin_of
+from archiver.signer import check_signature, create_key
+from archiver.store import FolderStore, S3Store
+from archiver.streams import Streams
+from archiver.writer import Writer
 from infra import build
 from infra.cloudformation import sam_template
 from infra.errors import PackageRefused
@@ -56,7 +64,17 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics
 libraries = time.process_time()
 import archiver.handler
-print(libraries - start, time.process_time() - start, *sorted({"boto3", "aws_xray_sdk", "numpy"} & sys.modules.keys()))
+needless = {"boto3", "aws_xray_sdk", "numpy", "cryptography", "archiver.sealer"}
+print(libraries - start, time.process_time() - start, *sorted(needless & sys.modules.keys()))
+"""
+# The same for the function that seals, which also needs the handler that it shares with the other one.
+TIME_THE_SEALER = """
+import sys, time
+start = time.process_time()
+import archiver.handler
+handler = time.process_time()
+import archiver.seal_handler
+print(handler - start, time.process_time() - handler, *sorted({"boto3", "aws_xray_sdk", "numpy"} & sys.modules.keys()))
 """
 
 
@@ -88,9 +106,9 @@ def runtime():
         pytest.skip(str(absent))
 
 
-def template_environment():
+def template_environment(function="ArchiveFunction"):
     """The variables that the template sets to a fixed value: the test runs what is deployed."""
-    variables = sam_template()["Resources"]["ArchiveFunction"]["Properties"]["Environment"]["Variables"]
+    variables = sam_template()["Resources"][function]["Properties"]["Environment"]["Variables"]
     return {name: value for name, value in variables.items() if isinstance(value, str)}
 
 
@@ -191,7 +209,9 @@ def test_contents_that_are_unfit_are_never_written(tmp_path):
 def test_the_lock_names_a_digest_for_every_wheel_and_nothing_that_the_runtime_brings():
     """A requirement without a digest would take whatever the index answers."""
     locked = parse_lock(LOCK.read_text())
-    assert {"pyarrow", "orjson", "aws-lambda-powertools"} <= {requirement.name for requirement in locked}
+    assert {"pyarrow", "orjson", "aws-lambda-powertools", "cryptography"} <= {
+        requirement.name for requirement in locked
+    }
     assert not FROM_THE_RUNTIME & {requirement.name for requirement in locked}
     assert "".join(requirement.compose() for requirement in locked) == LOCK.read_text().partition("\n")[2]
     with pytest.raises(PackageRefused, match="no requirement with digests"):
@@ -307,3 +327,120 @@ def test_the_handler_is_imported_in_little_more_time_than_its_libraries(runtime,
     libraries, handler = (min(float(start[column]) for start in starts) for column in (0, 1))
     print(f"import of the handler: {handler:.3f} s of CPU, of which its libraries {libraries:.3f} s (best of {STARTS})")
     assert handler <= IMPORT_FLOORS_MAX * libraries
+
+
+# --- How it seals ---
+
+TRAIL = Trail("111122223333", "eu-west-1", "orders")
+SEALED_AT_ONCE = 12
+
+
+def sealing_environment(archive, key):
+    told = {
+        "DDBTRAIL_ARCHIVE": archive,
+        "DDBTRAIL_SIGNING_KEY": key,
+        "DDBTRAIL_SEAL_TABLE": "111122223333/eu-west-1/orders",
+    }
+    return {**template_environment("SealFunction"), **{name: str(value) for name, value in told.items()}}
+
+
+def seals_of(store):
+    return [Seal.parse(store.get(name)) for name, _ in store.list(f"{TRAIL.prefix}seals/")]
+
+
+def records_sealed(seals):
+    return sum(entry.records for seal in seals for entry in seal.entries if isinstance(entry, SegmentEntry))
+
+
+def test_the_built_package_seals_what_it_has_archived(unpacked, runtime, tmp_path):
+    """The other entry point of the same package, with its own cryptography: the runtime has none. Twice, in one container."""
+    archive, store = tmp_path / "archive", FolderStore(tmp_path / "archive")
+    public_key = create_key(tmp_path / "key")
+    environ = {**template_environment(), "DDBTRAIL_ARCHIVE": str(archive), "DDBTRAIL_DESCRIBE_TABLE": "off"}
+    with parts.lambda_function(unpacked, "archiver.handler.archive", environ) as function:
+        function.invoke(event_of([record(number) for number in range(1, 101)]))
+    with parts.lambda_function(
+        unpacked, "archiver.handler.seal", sealing_environment(archive, tmp_path / "key")
+    ) as function:
+        first = json.loads(function.invoke(b"{}"))
+        again = json.loads(function.invoke(b"{}"))
+        (tmp_path / "key").unlink()  # the next container finds none
+    assert first == {"seals": 1, "open": 1, "segment": 1, "interval": 1}, function.log
+    assert again == {"seals": 1, "interval": 1}, function.log
+    for seal in seals_of(store):
+        check_signature(seal.checkpoint, origin_of(TRAIL), public_key)
+    assert records_sealed(seals_of(store)) == 100
+    with parts.lambda_function(
+        unpacked, "archiver.handler.seal", sealing_environment(archive, tmp_path / "key")
+    ) as function:
+        failed = json.loads(function.invoke(b"{}"))
+        assert failed["errorType"] == "KeyRefused", "a failure must reach Lambda as one"
+        assert '"SealAgeSeconds"' in function.log
+
+
+@pytest.mark.parametrize("spec", ["ECC_NIST_EDWARDS25519", "ECC_NIST_P256"])
+def test_the_built_package_signs_with_a_key_of_kms(unpacked, runtime, s3_bucket, spec):
+    """With the oldest SDK that the runtime has had, which did not know Ed25519 yet; MiniStack's KMS signs with either."""
+    archive = f"{s3_bucket.url}/audit"
+    with (
+        contextlib.closing(s3_bucket.server.client("kms")) as kms,
+        contextlib.closing(s3_bucket.server.client("s3")) as s3,
+    ):
+        key = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+        told = kms.get_public_key(KeyId=key["KeyId"])
+        store = S3Store(s3, s3_bucket.name, "audit")
+        Writer(store, Streams()).archive([record(1)], now_ms=1_795_392_000_000)
+        environ = {
+            **s3_bucket.server.environ(),
+            **sealing_environment(archive, key["Arn"]),
+            "DDBTRAIL_ENDPOINT_URL": s3_bucket.server.url,
+        }
+        with parts.lambda_function(unpacked, "archiver.handler.seal", environ) as function:
+            assert json.loads(function.invoke(b"{}"))["segment"] == 1, function.log
+            kms.disable_key(KeyId=key["KeyId"])
+            failed = json.loads(function.invoke(b"{}"))
+            kms.enable_key(KeyId=key["KeyId"])
+            assert json.loads(function.invoke(b"{}")) == {"seals": 1, "interval": 1}, function.log
+        assert failed["errorType"] == "KeyRefused", failed
+        for seal in seals_of(store):
+            check_signature(seal.checkpoint, origin_of(TRAIL), load_der_public_key(told["PublicKey"]))
+        assert len(seals_of(store)) == 2
+
+
+@pytest.mark.parametrize(
+    ("what", "image_bytes"), [("records as small as they come", 8), ("400 KB items", ITEM_BYTES_MAX - 200)]
+)
+def test_sealing_holds_one_segment_at_a_time(unpacked, runtime, tmp_path, what, image_bytes):
+    """A backlog has thousands: twelve of the largest take no more than a quarter of what the template gives."""
+    store, batch = FolderStore(tmp_path / "archive"), full_batch(image_bytes)
+    create_key(tmp_path / "key")
+    for number in range(SEALED_AT_ONCE):
+        shifted = [
+            {
+                **changed,
+                "dynamodb": {
+                    **changed["dynamodb"],
+                    "SequenceNumber": f"{int(changed['dynamodb']['SequenceNumber']) + number * 10**9}",
+                },
+            }
+            for changed in batch
+        ]
+        Writer(store, Streams()).archive(shifted, now_ms=1_795_392_000_000)
+    with parts.lambda_function(
+        unpacked, "archiver.handler.seal", sealing_environment(store.root, tmp_path / "key")
+    ) as function:
+        answer = json.loads(function.invoke(b"{}"))
+        assert answer.get("segment") == SEALED_AT_ONCE, function.log
+        peak = function.peak_memory_bytes()
+    print(f"{what}: {SEALED_AT_ONCE} segments of {len(batch):,} records, peak {peak / 1024**2:.0f} MiB resident")
+    assert records_sealed(seals_of(store)) == SEALED_AT_ONCE * len(batch)
+    assert peak <= PEAK_BYTES_MAX
+
+
+def test_the_sealer_adds_little_to_the_start(unpacked, runtime):
+    """It is called every 15 minutes, mostly cold. Without bytecode, as the package is; boto3 waits until it is needed."""
+    starts = [in_runtime(runtime, unpacked, TIME_THE_SEALER).split() for _ in range(STARTS)]
+    assert {start[2] for start in starts if len(start) > 2} == set()
+    handler, more = (min(float(start[column]) for start in starts) for column in (0, 1))
+    print(f"import of the sealer: {more:.3f} s of CPU after {handler:.3f} s for the handler (best of {STARTS})")
+    assert more <= handler
