@@ -61,8 +61,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of one check: records or items whose rows were looked at, what a segment that no entry names covers, and
-    a finding's code and words, if any.
+    """What came of one check: records or items whose rows were looked at, what a segment that no entry names covers,
+    and a finding's code and words, if any.
     """
 
     stored: StoredObject
