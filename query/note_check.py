@@ -27,6 +27,10 @@ from query.errors import UsageError
 PublicKey: TypeAlias = Ed25519PublicKey | EllipticCurvePublicKey
 
 
+class SignedByOthers(ValueError):  # noqa: N818
+    """A note bears no signature that says to be of the key in question: valid or not, others signed it."""
+
+
 def load_public_key(path: Path) -> PublicKey:
     """The public key in a PEM file. Raises UsageError for what is none, and for a private key."""
     try:
@@ -60,7 +64,8 @@ def fingerprint(key: PublicKey) -> str:
 
 
 def check_note(note: SignedNote, origin: str, key: PublicKey) -> None:
-    """Raises ValueError unless a note bears a valid signature of the key under the name `origin`.
+    """Raises ValueError unless a note bears a valid signature of the key under the name `origin`: SignedByOthers if it
+    has none at all of that key.
 
     Signatures under other names (witnesses) are passed over; every one that says to be of this key must be valid.
     """
@@ -68,7 +73,7 @@ def check_note(note: SignedNote, origin: str, key: PublicKey) -> None:
     signed = [one.signature for one in note.signatures if (one.key_name, one.key_id) == (origin, ours)]
     if not signed:
         others = ", ".join(f"{one.key_name} {one.key_id.hex()}" for one in note.signatures)
-        raise ValueError(f"it is not signed with the key {ours.hex()}, but by {others}")
+        raise SignedByOthers(f"it is not signed with the key {ours.hex()}, but by {others}")
     try:
         for signature in signed:
             if isinstance(key, Ed25519PublicKey):

@@ -5,9 +5,10 @@ seal of the listing is read, and each either follows from the one before it or i
 faults, the first one is an error.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Final, NoReturn
 
 from archiver.format.layout import Trail
@@ -25,6 +26,10 @@ SWAPPED: Final = "seal-of-another-trail"
 MISSING: Final = "seal-missing"
 FORKED: Final = "log-forked"
 INCONSISTENT: Final = "log-inconsistent"
+UNREADABLE: Final = "unreadable"
+
+# As for the times of change records (docs/format.md, §6): no seal is from another age, whatever its clock said.
+_LATEST_MS: Final = 4_102_444_800_000
 
 
 class SealMismatch(UnreadableArchive):
@@ -58,6 +63,7 @@ class SealLog:
     trail: Trail
     read: tuple[ReadSeal, ...]
     is_whole: bool
+    listed: tuple[str, ...] = ()  # full names of all that were there, in order
 
     @property
     def seals(self) -> tuple[Seal, ...]:
@@ -86,9 +92,10 @@ def read_log(source: Source, trail: Trail, report: Callable[[LogFault], None] | 
     take = report or _refuse
     read: list[ReadSeal] = []
     is_whole = True
-    for stored, content in _contents(source, trail, take):
-        seal = _parsed(trail, stored, content, take)
-        if seal is None:
+    listed = _listed(source, trail, take)
+    for stored, content in _contents(source, listed, take):
+        seal = None if content is None else _parsed(trail, stored, content, take)
+        if seal is None or content is None:
             is_whole = False
             continue
         last = read[-1] if read else None
@@ -104,10 +111,10 @@ def read_log(source: Source, trail: Trail, report: Callable[[LogFault], None] | 
         if is_whole and seal.interval.previous_notice != _newest_notice(last):
             take(LogFault(INCONSISTENT, stored.name, "it leads to other notices than the seals before it have"))
         read.append(ReadSeal(seal, stored, sha256(content).hexdigest()))
-    return SealLog(trail, tuple(read), is_whole)
+    return SealLog(trail, tuple(read), is_whole, tuple(stored.name for stored in listed))
 
 
-def _contents(source: Source, trail: Trail, take: Callable[[LogFault], None]) -> Iterator[tuple[StoredObject, bytes]]:
+def _listed(source: Source, trail: Trail, take: Callable[[LogFault], None]) -> list[StoredObject]:
     listed: list[StoredObject] = []
     for stored in source.objects(f"{trail.prefix}seals/"):
         try:
@@ -116,15 +123,43 @@ def _contents(source: Source, trail: Trail, take: Callable[[LogFault], None]) ->
             take(LogFault(FOREIGN, stored.name, str(error)))
             continue
         listed.append(stored)
+    return listed
+
+
+def _contents(
+    source: Source, listed: Sequence[StoredObject], take: Callable[[LogFault], None]
+) -> Iterator[tuple[StoredObject, bytes | None]]:
+    """Each seal with its bytes; None for one that cannot be read, which stops no other."""
     for start in range(0, len(listed), _SEALS_AT_ONCE):
         some = listed[start : start + _SEALS_AT_ONCE]
         try:
             paths = source.fetch(some)
-            yield from zip(some, (path.read_bytes() for path in paths), strict=True)
-        except FileNotFoundError as error:
-            raise UnreadableArchive(
-                f"{error} is gone", why="it was listed a moment ago", hint="find out who deleted it: ddbtrail verify"
-            ) from error
+        except (OSError, UnreadableArchive):
+            yield from ((stored, _content(source, stored, take)) for stored in some)
+        else:
+            yield from ((stored, _bytes(path, stored, take)) for stored, path in zip(some, paths, strict=True))
+
+
+def _content(source: Source, stored: StoredObject, take: Callable[[LogFault], None]) -> bytes | None:
+    try:
+        return _bytes(source.fetch([stored])[0], stored, take)
+    except FileNotFoundError:
+        take(LogFault(MISSING, stored.name, "it was listed a moment ago, and is gone"))
+    except OSError as error:
+        take(LogFault(UNREADABLE, stored.name, error.strerror or str(error)))
+    except UnreadableArchive as error:
+        take(LogFault(UNREADABLE, stored.name, f"{error.message}: {error.why}"))
+    return None
+
+
+def _bytes(path: Path, stored: StoredObject, take: Callable[[LogFault], None]) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        take(LogFault(MISSING, stored.name, "it was listed a moment ago, and is gone"))
+    except OSError as error:
+        take(LogFault(UNREADABLE, stored.name, error.strerror or str(error)))
+    return None
 
 
 def _parsed(trail: Trail, stored: StoredObject, content: bytes, take: Callable[[LogFault], None]) -> Seal | None:
@@ -132,6 +167,11 @@ def _parsed(trail: Trail, stored: StoredObject, content: bytes, take: Callable[[
         seal = Seal.parse(content)
         if trail.prefix + seal.name != stored.name:
             raise ValueError(f"it extends a log of {seal.size_before} entries, its name says another size")  # noqa: TRY301
+        if seal.interval.sealed_at_ms >= _LATEST_MS:
+            raise ValueError(f"it was made at {seal.interval.sealed_at_ms}, which is no time of a seal")  # noqa: TRY301
+        if len(seal.checkpoint.signatures) != 1:
+            # Nobody would check the others, and nobody would see them change.
+            raise ValueError(f"it bears {len(seal.checkpoint.signatures)} signatures, not that of the log alone")  # noqa: TRY301
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         take(LogFault(MALFORMED, stored.name, str(error)))
         return None
@@ -167,6 +207,10 @@ def _newest_notice(last: ReadSeal | None) -> int | None:
 
 
 def _refuse(fault: LogFault) -> NoReturn:
+    if fault.code == UNREADABLE:
+        raise UnreadableArchive(
+            f"could not read {fault.name}", why=fault.why, hint="grant the right to read it, or look at the network"
+        )
     raise SealMismatch(
         f"{fault.name} does not fit into the log of the trail",
         why=f"{fault.code}: {fault.why}",

@@ -31,14 +31,14 @@ def ended(command: Callable[[], object], tokens: Sequence[str]) -> int:
     except CycloptsError as error:
         return tell(_usage_error(error, tokens))
     except KeyboardInterrupt:
-        _drop_output()
+        drop_output()
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has seen enough: that is no failure.
-        _drop_output()
+        drop_output()
         return FOUND
     except Exception as error:  # noqa: BLE001  the last resort: a person gets a line, and a way to the rest
-        _drop_output()
+        drop_output()
         return _unexpected(error)
     return code if isinstance(code, int) else FOUND
 
@@ -72,7 +72,7 @@ def _trace() -> bool:
     return True
 
 
-def _drop_output() -> None:
+def drop_output() -> None:
     """Throws away what is still buffered, so that the interpreter does not fail over it on its way out."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,7 @@
 """The command `verify`: whether a trail is what its signed log says."""
 
 import re
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
+from query.cli.exits import drop_output
 from query.cli.options import DEFAULTS, Options, Table, Which
 from query.errors import UnknownTable
 
@@ -59,7 +61,6 @@ def verify(
     """
     from query.cli.invocation import Invocation
     from query.errors import UsageError
-    from query.render.verification import verification_document, verification_lines, verification_sheet
     from query.verify.problem import Problem
     from query.verify.verification import Level, Verification
 
@@ -77,6 +78,17 @@ def verify(
             # Nobody typed a mistake: a trail that is not there may have been there, and nothing was verified.
             found = Verification(None, demand, table_name=table)
             found.add(Problem("no-trail", table, f"{error.message}; {error.why}"))
+    try:
+        _tell(run, found)
+    except BrokenPipeError:
+        # Whoever read the report has seen enough of it; the exit code is for whoever reads that.
+        drop_output()
+    return found.exit_code
+
+
+def _tell(run: "Invocation", found: "Verification") -> None:
+    from query.render.verification import verification_document, verification_lines, verification_sheet
+
     if run.target.output == "json" and not run.picked_columns:
         run.write_document(verification_document(found, run.archive.url))
     else:
@@ -84,7 +96,7 @@ def verify(
     if run.target.output not in {"json", "table"}:
         for line in verification_lines(found, run.target.look):
             run.note(line.rstrip())
-    return found.exit_code
+    sys.stdout.flush()
 
 
 def _verified(run: "Invocation", name: str, demand: "Demand", which: Which, *, has_max_age: bool) -> "Verification":
@@ -169,6 +181,9 @@ def _held_back(run: "Invocation", name: str, found: "Verification") -> None:
         held = run.archive.table(name).held_back(open_archive(run.settings, url))
     except QueryError as error:
         found.add(Problem("unreadable", url, f"{error.message}: {error.why}"))
+        return
+    except Exception as error:  # noqa: BLE001  what was found in the archive must not be lost for it
+        found.add(Problem("not-checkable", url, f"{type(error).__name__}: {error}"))
         return
     if held.missing or held.unclear:
         found.add(Problem("held-back", url, f"{held.missing} changes and {len(held.unclear)} unclear objects"))
