@@ -3,6 +3,8 @@
 import re
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -105,13 +107,19 @@ def _verified(run: "Invocation", name: str, demand: "Demand", which: Which, *, h
 
     trail = run.archive.trail(name)
     demand = _ranged(run, demand, which, name, has_max_age=has_max_age)
-    with Stderr(run.options.quiet).counting("files") as advance:
+    say = Stderr(run.options.quiet)
+    with ExitStack() as while_verifying:
+
+        def progress(files: int) -> Callable[[], object]:
+            advance = while_verifying.enter_context(say.counting("files", files))
+            return lambda: advance(1)
+
         found = verify_trail(
             run.archive.source,
             trail,
             demand,
             open_table=lambda: run.archive.table(name),
-            progress=lambda: advance(1),
+            progress=progress,
             workers=run.settings.threads,
         )
     _held_back(run, name, found)

@@ -77,6 +77,10 @@ def verification_document(found: Verification, archive_url: str) -> dict[str, An
         "verdicts": {verdict.word: found.count(verdict) for verdict in Verdict},
         "codes": found.counts,
         "findings": [{column.name: column.cell(problem) for column in PROBLEM_COLUMNS} for problem in found.problems],
+        "acknowledged": [
+            {"object": said.path, "since": _time(said.from_ms), "until": _time(said.to_ms), "reason": said.reason}
+            for said in found.acknowledgements
+        ],
         "not_checked": [{"check": what, "why": why} for what, why in found.not_checked],
     }
 
@@ -86,8 +90,12 @@ def _time(instant_ms: int | None) -> str | None:
 
 
 def verification_lines(found: Verification, look: Look, encoding: str = "utf-8") -> Iterator[str]:
-    """The report for people."""
-    yield from finding_lines([*_looked_at(found), *_findings(found), *_not_looked_at(found)], look, encoding)
+    """The report for people; names are those inside the trail."""
+    if found.trail is not None:
+        yield f"{found.table_name}  {look.paint(found.trail.prefix, 'dim')}\n"
+    yield from finding_lines(
+        [*_looked_at(found), *_acknowledged(found), *_findings(found), *_not_looked_at(found)], look, encoding
+    )
     yield "\n"
     yield f"{look.paint(_WORDS[found.exit_code], '+' if not found.exit_code else '-')}\n"
 
@@ -127,19 +135,30 @@ _OF_CONTENT: Final = frozenset(
 _OF_ROWS: Final = _OF_CONTENT | {"identity-conflict", "image-break", "not-checkable"}
 
 
+def _acknowledged(found: Verification) -> Iterator[Finding]:
+    """What the log says that somebody has looked at, and why."""
+    for said in found.acknowledgements[:_SHOWN]:
+        what = said.path or f"{_time(said.from_ms)}/{_time(said.to_ms)}"
+        yield Finding("acknowledged", Result.PASSED, f"{what}: {said.reason}")
+    if len(found.acknowledgements) > _SHOWN:
+        more = grouped(len(found.acknowledgements) - _SHOWN)
+        yield Finding("acknowledged", Result.PASSED, f"{more} more: -o json lists them")
+
+
 def _findings(found: Verification) -> Iterator[Finding]:
     """Tampering first; of many alike a few, and how many there are."""
     ordered = sorted(found.problems, key=lambda problem: (problem.verdict, problem.code, problem.name))
     for code, group in groupby(ordered, lambda problem: problem.code):
         alike = list(group)
         for problem in alike[:_SHOWN]:
-            yield _finding(problem)
+            yield _finding(problem, found.trail.prefix if found.trail else "")
         if found.counts[code] > _SHOWN:
             yield Finding(code, Result.FAILED, f"{grouped(found.counts[code] - _SHOWN)} more", "-o json lists them")
 
 
-def _finding(problem: Problem) -> Finding:
-    where = f"{problem.name}: " if problem.name else ""
+def _finding(problem: Problem, prefix: str) -> Finding:
+    name = problem.name.removeprefix(prefix)
+    where = f"{name}: " if name else ""
     return Finding(problem.code, _MARKS[problem.verdict], f"{where}{problem.detail}", problem.fix)
 
 

@@ -78,16 +78,22 @@ class Checked:
 def check_contents(source: Source, checks: Iterable[Check], *, workers: int | None = None) -> Iterator[Checked]:
     """Carries checks out, in order; each as soon as it is done."""
     waiting = iter(checks)
-    with _Workers(workers or os.cpu_count() or 1) as pool:
-        while some := list(islice(waiting, _FILES_AT_ONCE)):
+    some = list(islice(waiting, _FILES_AT_ONCE))
+    with _Workers(workers or os.cpu_count() or 1) as pool, ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(_located, source, some)
+        while some:
+            located = coming.result()
+            some = list(islice(waiting, _FILES_AT_ONCE))
+            coming = ahead.submit(_located, source, some)  # fetched while the ones before them are looked at
             done = 0
             try:
-                for checked in pool.map(_located(source, some)):
+                for checked in pool.map(located):
                     done += 1
                     yield checked
             except BrokenExecutor:
                 # The machine ended a process, most likely for its memory. Nobody knows which file was too much for it.
-                yield from (_refused(check, "unreadable", "a process that read it was ended") for check in some[done:])
+                why = "a process that read it was ended"
+                yield from (_refused(check, "unreadable", why) for check, _, _ in located[done:])
                 pool.renew()
 
 

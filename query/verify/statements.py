@@ -28,8 +28,7 @@ class Statements:
     baselines: dict[str, BaselineEntry] = field(default_factory=dict)
     quarantined: dict[str, QuarantineEntry] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
-    acknowledged: set[str] = field(default_factory=set)
-    stretches: list[tuple[int, int]] = field(default_factory=list)
+    acknowledgements: list[AcknowledgeEntry] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
     contradictions: list[str] = field(default_factory=list)
 
@@ -42,7 +41,15 @@ class Statements:
 
     def has_acknowledged(self, from_ms: int, to_ms: int) -> bool:
         """Whether one acknowledgement names the whole of a stretch."""
-        return any(since <= from_ms and to_ms <= until for since, until in self.stretches)
+        return any(
+            said.from_ms is not None and said.to_ms is not None and said.from_ms <= from_ms and to_ms <= said.to_ms
+            for said in self.acknowledgements
+        )
+
+    @property
+    def acknowledged(self) -> set[str]:
+        """The objects that somebody has looked at."""
+        return {said.path for said in self.acknowledgements if said.path is not None}
 
     def _take(self, place: int, entry: LogEntry) -> None:
         match entry:
@@ -55,10 +62,7 @@ class Statements:
             case OpenEntry() if entry.description_sha256 is not None:
                 self._say(self.descriptions, stream_name(entry.stream_label), entry.description_sha256, place)
             case AcknowledgeEntry():
-                if entry.path is not None:
-                    self.acknowledged.add(entry.path)
-                elif entry.from_ms is not None and entry.to_ms is not None:
-                    self.stretches.append((entry.from_ms, entry.to_ms))
+                self.acknowledgements.append(entry)
 
     def _say(self, said: dict[str, Said], name: str, what: Said, place: int) -> None:
         if said.setdefault(name, what) != what:

@@ -1,10 +1,12 @@
 """What was asked of a verification, and what came of it. Pure data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from archiver.format.layout import Trail
+from archiver.format.log_entry import AcknowledgeEntry
 from archiver.format.note import SignedNote
 from query.note_check import PublicKey
 from query.verify.heads import PinnedCheckpoint
@@ -63,6 +65,7 @@ class Verification:
     files_checked: int = 0
     bytes_checked: int = 0
     rows_checked: int = 0
+    acknowledgements: Sequence[AcknowledgeEntry] = ()
     covered: tuple[tuple[int, int | None], ...] = ()
     table_name: str = ""
     head: SignedNote | None = None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _READINGS: Final = 4  # a sealer that seals so often while the archive is listed is none
 
-Progress = Callable[[], object]  # called after each file
+Progress = Callable[[int], Callable[[], object]]  # of so many files or a few more; the result is called after each
 
 _OF_OBJECTS: Final = frozenset({"foreign-object", "digest-mismatch", "unsound", "object-missing", "unreadable"})
 
@@ -40,7 +40,7 @@ def verify(
     demand: Demand,
     *,
     open_table: "Callable[[], Table]",
-    progress: Progress = lambda: None,
+    progress: Progress = lambda _files: lambda: None,
     workers: int | None = None,
 ) -> Verification:
     """Looks at one trail. `open_table` opens it for questions about its rows, once its files are known to be sound.
@@ -136,6 +136,7 @@ def _presence(found: Verification, held: Inventory, log: SealLog) -> None:
     if held.derived:
         found.skip("derived data", f"{held.derived} objects of runs and snapshots: evidence alone is verified")
     found.segments, found.unsealed = held.segments, len(held.unsealed)
+    found.acknowledgements = held.said.acknowledgements
     found.baselines, found.quarantined = len(held.said.baselines), len(held.quarantined)
     found.records = sum(entry.records for entry in held.said.segments.values())
     if not held.segments:
@@ -168,6 +169,7 @@ def _contents(
     if found.demand.has_range:
         found.skip("other hours", "segments outside the range were listed, and not read")
     unsealed = []
+    advance = progress(len(held.sealed) + len(held.unsealed) + len(held.quarantined) + len(held.parts) - left)
     for checked in check_contents(source, _checks(found, source, held), workers=workers):
         found.files_checked += 1
         found.bytes_checked += checked.stored.size_bytes
@@ -177,7 +179,7 @@ def _contents(
         problem = checked.problem()
         if problem is not None:
             found.add(problem)
-        progress()
+        advance()
     return unsealed
 
 
