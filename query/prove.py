@@ -66,7 +66,7 @@ def prove_change(source: Source, change: Change, chosen: Chosen, *, digests_only
     UnreadableArchive.
     """
     log = read_log(source, change.trail)
-    seal, note = _head(log, chosen)
+    seal = _head(log, chosen)
     leaves, holding = [], []
     for index, entry in log.entries():
         leaves.append(entry_leaf(entry))
@@ -86,7 +86,7 @@ def prove_change(source: Source, change: Change, chosen: Chosen, *, digests_only
                 segment=entry,
                 entries=leaves[: seal.after.size],
                 entry_index=index,
-                checkpoint=note,
+                checkpoint=seal.checkpoint,
             )
             return proof, seal
     raise _not_sealed(change, seal, "no seal names its segment")
@@ -157,8 +157,8 @@ class _Row:
         return (self.change_id, self.sequence_number, self.stream_label, self.item_key) == asked
 
 
-def _head(log: SealLog, chosen: Chosen) -> tuple[Seal, SignedNote]:
-    """The seal whose head is proved, and its checkpoint with the one signature that a proof carries."""
+def _head(log: SealLog, chosen: Chosen) -> Seal:
+    """The seal to whose head the proof leads."""
     origin = origin_of(log.trail)
     if not log.seals:
         raise NotSealed(
@@ -169,9 +169,8 @@ def _head(log: SealLog, chosen: Chosen) -> tuple[Seal, SignedNote]:
     if chosen.pinned is not None:
         return _pinned(log.seals, chosen.pinned, origin)
     for seal in reversed(log.seals):
-        note = _signed_by_log(seal.checkpoint, origin, chosen.key)
-        if note is not None:
-            return seal, note
+        if chosen.key is None or _is_signed(seal.checkpoint, origin, chosen.key):
+            return seal
     raise NotSealed(
         f"no seal of {origin} is signed with that key",
         why=f"its {len(log.seals)} seals are signed with others",
@@ -179,7 +178,7 @@ def _head(log: SealLog, chosen: Chosen) -> tuple[Seal, SignedNote]:
     )
 
 
-def _pinned(seals: Sequence[Seal], pinned: Checkpoint, origin: str) -> tuple[Seal, SignedNote]:
+def _pinned(seals: Sequence[Seal], pinned: Checkpoint, origin: str) -> Seal:
     if pinned.origin != origin:
         raise UsageError(
             f"the pinned checkpoint is of the log {pinned.origin}",
@@ -193,29 +192,21 @@ def _pinned(seals: Sequence[Seal], pinned: Checkpoint, origin: str) -> tuple[Sea
             why="no seal ends there" if found is None else "the seal that ends there has another root",
             hint="ddbtrail verify with the same --pinned-checkpoint says what is wrong",
         )
-    note = _signed_by_log(found.checkpoint, origin, None)
-    assert note is not None, "a seal without a signature of its log is none"
-    return found, note
+    return found
 
 
-def _signed_by_log(note: SignedNote, origin: str, key: PublicKey | None) -> SignedNote | None:
-    """The note with one signature of the log alone, of that key if one is given; None if it has none."""
-    for signature in note.signatures:
-        if signature.key_name != origin:
-            continue
-        alone = SignedNote(note.text, (signature,))
-        try:
-            if key is not None:
-                check_note(alone, origin, key)
-        except ValueError:  # of another key, or not valid: a seal before this one may do
-            continue
-        return alone
-    return None
+def _is_signed(note: SignedNote, origin: str, key: PublicKey) -> bool:
+    try:
+        check_note(note, origin, key)
+    except ValueError:
+        return False
+    return True
 
 
 def _may_hold(entry: SegmentEntry, change: Change) -> bool:
     is_hour = SegmentName.parse(entry.path).hour_ms == hour_of(change.changed_at_ms)
-    return is_hour and entry.first_sequence <= change.sequence_number <= entry.last_sequence
+    is_between = entry.first_sequence <= change.sequence_number <= entry.last_sequence
+    return is_hour and is_between and entry.stream_label == change.stream_label
 
 
 def _rows(source: Source, change: Change, entry: SegmentEntry) -> list[_Row]:
