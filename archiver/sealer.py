@@ -96,13 +96,13 @@ class Sealer:
         found = Unsealed(self.store, self.trail, [Refused(*one) for one in self._log.foreign.items()])
         places = self._unsealed(found.segments(since_ms, now_ms), since_ms)
         first_ms = places[0].hour_ms if places else None
-        labels: set[str] = set()
-        checked = _checked(found, places, labels)
+        checked = filter(None, map(found.segment, places))
         is_last = False
         while not is_last:
             segments = list(_portion(checked))
             is_last = len(segments) < SEGMENTS_PER_SEAL and _records(segments) < RECORDS_PER_SEAL
             opened = [entry for entry in notices if isinstance(entry, OpenEntry)]
+            labels = {entry.stream_label for entry in segments}
             entries: list[LogEntry] = [*found.opened(labels, opened), *segments]
             if is_last:
                 entries += [*found.quarantined(sealed), *found.baselines(sealed)]
@@ -168,15 +168,6 @@ def _portion(checked: Iterator[SegmentEntry]) -> Iterator[SegmentEntry]:
 
 def _records(segments: Sequence[SegmentEntry]) -> int:
     return sum(entry.records for entry in segments)
-
-
-def _checked(found: Unsealed, places: Sequence[SegmentName], labels: set[str]) -> Iterator[SegmentEntry]:
-    for place in places:
-        checked = found.segment(place)
-        if checked is not None:
-            entry, label = checked
-            labels.add(label)
-            yield entry
 
 
 def _closed(notices: Sequence[LogEntry], entries: Sequence[LogEntry], now_ms: int) -> Iterator[CloseEntry]:

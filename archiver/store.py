@@ -92,12 +92,19 @@ class FolderStore:
             ) from error
 
     def get(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        path = self.root / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            kind = StoreRefused if error.errno in _FULL_OR_FORBIDDEN else StoreUnavailable
+            raise kind(f"could not read {path}: {error.strerror}", hint="repair the archive's folder") from error
 
     def list(self, prefix: str, start_after: str = "") -> Iterator[tuple[str, int]]:
         folder = self.root / prefix.rpartition("/")[0]
         found = []
-        for parent, folders, files in os.walk(folder):
+        for parent, folders, files in os.walk(folder, onerror=_refuse_unlisted):
             folders.sort()
             for file in files:
                 path = Path(parent, file)
@@ -105,6 +112,13 @@ class FolderStore:
                 if name.startswith(prefix) and name > start_after and not file.startswith(_PARTIAL_PREFIX):
                     found.append((name, path.stat().st_size))
         yield from sorted(found)
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    """A folder that cannot be looked into may hold anything: a listing without it would pass for the whole."""
+    if not isinstance(error, FileNotFoundError):
+        kind = StoreRefused if error.errno in _FULL_OR_FORBIDDEN else StoreUnavailable
+        raise kind(f"could not list {error.filename}: {error.strerror}", hint="repair the archive's folder") from error
 
 
 def _link_new(path: Path, content: bytes) -> bool:
@@ -217,6 +231,10 @@ class S3Store:
             for page in pages:
                 for entry in page.get("Contents", ()):
                     yield entry["Key"].removeprefix(self._prefix), entry["Size"]
+                if page.get("IsTruncated") and not page.get("NextContinuationToken"):  # boto3 takes that for the end
+                    raise StoreUnavailable(
+                        f"the listing of s3://{self._bucket}/{self._prefix}{prefix} was cut short", hint="try again"
+                    )
 
     @contextmanager
     def _reading(self, name: str, action: str) -> Iterator[None]:

@@ -7,6 +7,7 @@ Invariant: an entry is made only of bytes that were read here and agree with eve
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
@@ -43,9 +44,17 @@ class Refused:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A description of a stream: the digest of its bytes (hex), and the key attributes in schema order."""
+
+    sha256: str
+    key_names: tuple[str, ...]
+
+
 @dataclass
 class Unsealed:
-    """Looks for evidence of one trail, and collects what fails its check. `sealed` are paths as entries have them."""
+    """Looks once for evidence of one trail, and collects what fails its check; `sealed`: paths as entries have them."""
 
     store: ObjectStore
     trail: Trail
@@ -88,8 +97,8 @@ class Unsealed:
                 continue
             yield place
 
-    def segment(self, place: SegmentName) -> tuple[SegmentEntry, str] | None:
-        """The entry of a segment and the stream label of its rows; None if it failed its check or is not there."""
+    def segment(self, place: SegmentName) -> SegmentEntry | None:
+        """The entry of a segment; None if it failed its check or is not there."""
         name = self.trail.prefix + place.compose()
         try:
             content = self.store.get(name)
@@ -99,9 +108,11 @@ class Unsealed:
             return None  # else announced, and its writer was stopped before it was written
         try:
             label = segment_label(content)
-            records = check_segment(content, StreamSource(self.trail, label), place)
+            described = self._streams.get(label)
+            key_names = described.key_names if described else None
+            records = check_segment(content, StreamSource(self.trail, label), place, key_names)
             times = [record.changed_at_ms for record in records]
-            entry = SegmentEntry(
+            return SegmentEntry(
                 path=place.compose(),
                 stream_label=label,
                 file_sha256=sha256(content).hexdigest(),
@@ -117,30 +128,30 @@ class Unsealed:
         except (NotEvidence, ValueError) as error:
             self.refused.append(Refused(name, str(error)))
             return None
-        return entry, label
 
-    def streams(self) -> dict[str, str]:
-        """The digest (hex) of every stream description, by label."""
+    @cached_property
+    def _streams(self) -> dict[str, _Described]:
+        """Every stream description, by label."""
         found = {}
         for name, _ in self.store.list(f"{self.trail.prefix}streams/"):
             try:
                 label = parse_stream_name(name.removeprefix(self.trail.prefix))
                 content = self.store.get(name)
-                described = StreamDescription.parse(content).stream_arn
-                if StreamSource.parse(described) != StreamSource(self.trail, label):
-                    raise ValueError(f"it describes {described}")  # noqa: TRY301  told like what the parser refuses
+                described = StreamDescription.parse(content)
+                if StreamSource.parse(described.stream_arn) != StreamSource(self.trail, label):
+                    raise ValueError(f"it describes {described.stream_arn}")  # noqa: TRY301  as the parser refuses
             except (ValueError, FileNotFoundError) as error:
                 self.refused.append(Refused(name, str(error)))
                 continue
-            found[label] = sha256(content).hexdigest()
+            found[label] = _Described(sha256(content).hexdigest(), described.key_names)
         return found
 
     def opened(self, labels: Collection[str], known: Collection[OpenEntry]) -> Iterator[OpenEntry]:
         """An entry for each label, or description of one, that no earlier entry opens."""
-        described = self.streams()
-        for label in sorted({*labels, *described}):
+        for label in sorted({*labels, *self._streams}):
             told = [entry.description_sha256 for entry in known if entry.stream_label == label]
-            digest = described.get(label)
+            described = self._streams.get(label)
+            digest = described.sha256 if described else None
             digests = {one for one in told if one is not None}
             if digests - {digest} and digest is not None:
                 name = f"{self.trail.prefix}streams/{label}.json"

@@ -36,6 +36,17 @@ if TYPE_CHECKING:
 
 _GAP: Final = re.compile(r"(?P<since>[^/]+)/(?P<until>[^/]+)")
 
+# What entries of each type are, to a person; every seal has an interval.
+_WORDS: Final = {
+    "open": "stream",
+    "close": "closed stream",
+    "segment": "segment",
+    "quarantine": "quarantined record",
+    "baseline": "baseline",
+    "acknowledge": "acknowledgement",
+    "key-rotation": "next key",
+}
+
 SigningKey = Annotated[str, Parameter(help="File that ddbtrail key create wrote, or ARN of a KMS key.")]
 Table = Annotated[str, Parameter(help="Table: name, region/name, account/region/name or ARN.")]
 
@@ -124,6 +135,7 @@ def acknowledge(
     def work(say: Stderr) -> int:
         from query.when import parse_when
 
+        _check_reason(reason)
         gap = _GAP.fullmatch(what) if what.count("/") == 1 and "T" in what.partition("/")[0] else None
         if gap is not None:
             since, until = (parse_when(gap[end], now_ms=now_ms()).ms for end in ("since", "until"))
@@ -135,14 +147,6 @@ def acknowledge(
         return _sealed(table, source, archive, signing_key, say, about=(what, reason))
 
     source = DataSource(endpoint_url, region, profile)
-    if not reason.strip():
-
-        def refuse(_say: Stderr) -> int:
-            raise UsageError(
-                "a reason is needed", hint='add --reason "what was found, by whom, where it is written down"'
-            )
-
-        return exit_code(refuse, Stderr(quiet))
     return exit_code(work, Stderr(quiet))
 
 
@@ -165,22 +169,27 @@ def _sealed(
 
     into = Destination.resolve(archive, None, source)
     trail = find_trail(trails(open_archive(into.settings, into.url)), parse_table_ref(table))
+    store = into.store()
     if about is not None:
-        also = [*also, AcknowledgeEntry(_path_in_trail(about[0], trail, into.url), None, None, about[1])]
-    sealer = Sealer(into.store(), trail, _signer(signing_key, source))
+        path = _path_in_trail(about[0], trail, into.url)
+        also = [*also, AcknowledgeEntry(path, None, None, about[1])]
+        name = path if path.startswith(f"{ROOT}/") else trail.prefix + path
+        if all(found != name for found, _ in store.list(name)):
+            say.warning(f"{name} is not in the archive")
+    sealer = Sealer(store, trail, _signer(signing_key, source))
     done = sealer.seal(now_ms(), sweep=sweep, also=also)
     _tell(done, say)
     return NOT_FOUND if done.refused else OK
 
 
 def _tell(done: "Sealing", say: Stderr) -> None:
-    entries = {kind: number for kind, number in sorted(done.entries.items()) if kind != "interval"}
-    what = ", ".join(count(number, kind) for kind, number in entries.items()) or "nothing new"
-    say.line(f"sealed {what}: {', '.join(done.seals)}")
+    what = ", ".join(count(done.entries[kind], word) for kind, word in _WORDS.items() if kind in done.entries)
+    more = f", the last of {len(done.seals)}" if len(done.seals) > 1 else ""
+    say.line(f"sealed {what or 'that nothing is new'}: {done.seals[-1]}{more}")
     for refused in done.refused:
         tell_lines([f"not sealed: {refused.name}", f"  {refused.why}"])
     if done.refused:
-        tell_lines(["compare the object's versions in the bucket; an auditor will be told by ddbtrail verify"])
+        tell_lines(["everything else was sealed; compare the object's versions in the bucket: ddbtrail verify"])
     if done.head is not None:
         print(done.head.compose().decode(), end="")
 
@@ -198,10 +207,8 @@ def _signer(signing_key: str, source: DataSource) -> "Signer":
 
 def _refuse_inside_archive(path: Path) -> None:
     """Whoever may read an archive may not sign for it."""
-    folder = next(
-        (parent for parent in path.absolute().parents if any((parent / ROOT).glob("account=*"))),
-        None,
-    )
+    parents = (*path.absolute().parents, *path.resolve().parents)  # by the name that was typed, and where that leads
+    folder = next((parent for parent in parents if any((parent / ROOT).glob("account=*"))), None)
     if folder is not None:
         raise UsageError(
             f"{path} lies inside the archive {folder}",
@@ -218,7 +225,17 @@ def _public_key_text(path: Path) -> str:
     return public_key_text(key)
 
 
-# --- objects ---
+# --- what is acknowledged ---
+
+
+def _check_reason(reason: str) -> None:
+    hint = 'add --reason "what was found, by whom, where it is written down"'
+    if not reason.strip():
+        raise UsageError("a reason is needed", hint=hint)
+    try:
+        reason.encode()
+    except UnicodeEncodeError as error:  # the terminal's bytes, where they are not UTF-8
+        raise UsageError("the reason is not text in UTF-8", hint=hint) from error
 
 
 def _path_in_trail(what: str, trail: Trail, archive_url: str) -> str:

@@ -1,15 +1,20 @@
 """The sealer: what it seals, what it never seals, and that it can stop anywhere. Every log is read by the second reader."""
 
 import base64
+import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from itertools import groupby, pairwise
+from pathlib import Path
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,18 +22,19 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import archiver.sealer
-from archiver.errors import StoreUnavailable
+from archiver.errors import StoreRefused, StoreUnavailable
 from archiver.format.description import BaselineDescription
 from archiver.format.layout import BaselineName, SegmentName, StreamSource
 from archiver.format.log_entry import AcknowledgeEntry, KeyRotationEntry
 from archiver.format.merkle import tree_root
 from archiver.format.note import Checkpoint, SignedNote
 from archiver.format.seal import Seal, origin_of, seal_name
-from archiver.plan import plan_segments
+from archiver.plan import PlannedSegment, plan_segments
 from archiver.sealed_log import SealRefused
 from archiver.sealer import Sealer, Sealing
-from archiver.segment import encode_segment
+from archiver.segment import check_segment, encode_segment, segment_label
 from archiver.signer import LocalSigner, public_key_text
+from archiver.store import FolderStore, S3Store
 from archiver.streams import Streams
 from archiver.unsealed import Unsealed
 from archiver.writer import Writer
@@ -543,7 +549,9 @@ def test_no_bit_of_a_segment_may_differ():
         tried += 1
     assert len(found.refused) == tried > 2_000
     store.objects[TRAIL.prefix + name] = content
-    assert found.segment(place) is not None
+    entry = found.segment(place)
+    assert entry is not None
+    assert entry.file_sha256 == sha256(content).hexdigest()
 
 
 def encoded(place: SegmentName, rows, source: StreamSource | None = None, *, is_renamed: bool = True):
@@ -604,6 +612,23 @@ def test_a_segment_that_is_not_what_it_says_is_reported_and_the_rest_is_sealed(w
     log = read(store)
     assert sealed_segments(log) == sorted(good)
     assert {entry["stream_label"] for entry in log.of_type("open")} == {LABEL}
+
+
+def test_key_text_stands_in_the_order_of_the_schema():
+    """Where the key schema is known, key text in the other order would hide rows from whoever looks for a key."""
+    store = MemoryStore()
+    make.write_events(store)
+    name, content = next(
+        (name, content) for name, content in store.objects.items() if name.startswith(f"{make.ORDERS.prefix}segments/")
+    )
+    place = SegmentName.parse(name.removeprefix(make.ORDERS.prefix))
+    rows = check_segment(content, StreamSource(make.ORDERS, segment_label(content)), place)
+    swapped = [row._replace(pk=row.sk, sk=row.pk) for row in rows]
+    assert swapped != rows
+    source = StreamSource(make.ORDERS, segment_label(content))
+    store.objects[name] = encode_segment(PlannedSegment(source, place, tuple(swapped)))
+    done = Sealer(store, make.ORDERS, OLD).seal(GOLDEN_NOW_MS)
+    assert list(refusals(done, make.ORDERS)) == [place.compose()]
 
 
 def test_a_segment_is_whatever_stands_under_its_name_when_it_is_read():
@@ -1035,6 +1060,72 @@ def test_a_sealer_that_met_an_error_anywhere_can_be_used_again(monkeypatch, per_
 
 
 # --- listings ---
+
+
+class BrokenListing(CountingStore):
+    """The listing of one folder ends in an error after so many names."""
+
+    def __init__(self, store, folder: str, names: int):
+        super().__init__(store)
+        self.folder, self.number = folder, names
+
+    def list(self, prefix, start_after=""):
+        for number, entry in enumerate(super().list(prefix, start_after)):
+            if prefix == self.folder and number == self.number:
+                raise StoreUnavailable("the second page was lost")
+            yield entry
+
+
+FOLDERS = [f"{TRAIL.prefix}{kind}/" for kind in ("seals", "segments", "late", "streams", "quarantine", "baselines")]
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "v1/quarantine/"])
+def test_a_listing_that_fails_in_the_middle_seals_nothing(folder):
+    """What was not listed to its end was not looked at: no seal may say so."""
+    store = evidence_of_all_kinds()
+    before = dict(store.objects)
+    for names in range(20):
+        try:
+            Sealer(BrokenListing(store, folder, names), TRAIL, OLD).seal(NOW_MS)
+        except StoreUnavailable:
+            assert store.objects == before
+        else:
+            break
+    assert 0 < names < 19
+
+
+def test_a_page_that_says_there_are_more_and_not_where_is_an_error():
+    """boto3 takes a page without a token for the last one, whatever else the page says."""
+    client = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    page = {"IsTruncated": True, "KeyCount": 1, "Contents": [{"Key": "a/b", "Size": 1}]}
+    with Stubber(client) as stubbed:
+        stubbed.add_response("list_objects_v2", page)
+        with pytest.raises(StoreUnavailable, match="was cut short"):
+            list(S3Store(client, "bucket", "").list("a/"))
+        stubbed.add_response("list_objects_v2", page | {"IsTruncated": False})
+        assert list(S3Store(client, "bucket", "").list("a/")) == [("a/b", 1)]
+    client.close()
+
+
+@pytest.mark.parametrize("part", ["segments", "dt=2026-11-23", "hour=00", "seals", "quarantine"])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_looked_into_seals_nothing(tmp_path, monkeypatch, part, code):
+    """A disk that is failing, or another owner: a listing without it would pass for the whole."""
+    store = FolderStore(tmp_path)
+    archive(store, at(0, 1), {**at(0, 7), "eventName": "UPSERT"})
+    seal(store)
+    scandir = os.scandir
+
+    def failing(folder):
+        if Path(folder).name == part:
+            raise OSError(code, os.strerror(code), str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises((StoreRefused, StoreUnavailable), match=part):
+        Sealer(store, TRAIL, OLD).seal(NOW_MS + 1)
+    monkeypatch.undo()
+    assert len(read(tmp_path).seals) == 1
 
 
 class ShortStore(CountingStore):
