@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from archiver.format.merkle import leaf_digest
 from archiver.format.note import (
+    NOTE_BYTES_MAX,
     SIGNATURES_MAX,
     Checkpoint,
     NoteSignature,
@@ -113,6 +114,8 @@ def test_a_changed_byte_makes_another_note_or_none(position, value):
         (b"text\n\n\xe2\x80\x94 na+me AAAAAAA=\n", "plus"),
         (b"text\xff\n\n" + SIGNATURE.line.encode(), "utf-8"),
         (b"text\n\n" + SIGNATURE.line.encode() * (SIGNATURES_MAX + 1), "1 to 64 signatures"),
+        (b"text\n\nbefore " + SIGNATURE.line.encode(), "no signature"),
+        (b"text\n\n" + SIGNATURE.line.encode() + b"between " + SIGNATURE.line.encode(), "no signature"),
         (b"x" * 1_000_001, "longer"),
     ],
 )
@@ -125,6 +128,47 @@ def test_what_compose_would_not_write_is_no_note(content, reason):
 def test_as_many_signatures_as_are_allowed_are_read():
     """The last number inside the limit."""
     assert len(SignedNote.parse(b"text\n\n" + SIGNATURE.line.encode() * SIGNATURES_MAX).signatures) == SIGNATURES_MAX
+
+
+def test_a_note_may_be_as_long_as_the_limit():
+    """The last length inside it."""
+    rest = len(SignedNote("\n", (SIGNATURE,)).compose())
+    content = SignedNote("x" * (NOTE_BYTES_MAX - rest) + "\n", (SIGNATURE,)).compose()
+    assert len(content) == NOTE_BYTES_MAX == 1_000_000
+    assert SignedNote.parse(content).compose() == content
+
+
+@pytest.mark.parametrize("code", [code for code in range(0x20) if code != 0x0A])
+@pytest.mark.parametrize("wrong", ["{}b", "a{}b", "a{}"])
+def test_no_control_character_stands_anywhere(code, wrong):
+    """What a terminal obeys instead of showing would let a note look like another."""
+    text = wrong.format(chr(code))
+    with pytest.raises(ValueError, match="control"):
+        SignedNote(f"{text}\n", (SIGNATURE,))
+    with pytest.raises(ValueError, match="no key name"):
+        NoteSignature(text, b"abcd", b"signature")
+    with pytest.raises(ValueError, match="no origin"):
+        Checkpoint(text, 1, ROOT)
+
+
+@pytest.mark.parametrize("key_id", [b"", b"abc", b"abcde"])
+def test_a_key_id_has_four_bytes(key_id):
+    """With another length, the line would be read with a part of the signature as its id, or the other way round."""
+    with pytest.raises(ValueError, match="4 bytes"):
+        NoteSignature("log", key_id, b"signature")
+
+
+def test_the_text_of_a_note_ends_a_line():
+    """Else the empty line before the signatures would end it, and what was signed would not be what is parsed."""
+    with pytest.raises(ValueError, match="newline"):
+        SignedNote("text", (SIGNATURE,))
+
+
+def test_a_root_in_characters_that_base64_has_not_is_refused_for_that():
+    """Decoders that skip what they do not know are how one root gets many spellings."""
+    text = b64encode(ROOT).decode()
+    with pytest.raises(ValueError, match="not base64"):
+        Checkpoint.parse(f"log\n1\n{text[:4]}*{text[4:]}\n")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +188,7 @@ def test_as_many_signatures_as_are_allowed_are_read():
         "log\n1\n{root}",
         "log\n1\n{root}\n\n",
         "log\n1\n{root}\nextension\n",
+        "log\n1\n{root}\nunended",
         "log\n1\nAAAA\n",
         "log\n1\n{root}=\n",
     ],
