@@ -162,6 +162,9 @@ def _look(located: tuple[Check, Path | None, str]) -> Checked:
     found = sha256(content).hexdigest()
     if check.sha256 is not None and found != check.sha256:
         return _mismatch(check, content, found)
+    if check.entry is not None and check.entry.bytes != len(content):
+        told = f"the log says {check.entry.bytes} bytes, it has {len(content)}, and the digest that the log says"
+        return _refused(check, "entry-disagrees", told)
     try:
         return _rows(check, content)
     except _Disagreement as error:
@@ -238,7 +241,7 @@ def _segment_rows(check: Check, content: bytes, place: SegmentName) -> Checked:
             rows.last_changed_at_ms,
             rows.writer,
         )
-        if told != seen or entry.bytes != len(content):
+        if told != seen:
             raise _Disagreement(f"the log says {told}, its rows say {seen}")
         return Checked(check.stored, rows.records)
     span = LabelSpan(rows.stream_label, rows.first_changed_at_ms, rows.last_changed_at_ms, rows.records)

@@ -150,14 +150,14 @@ def pinned_problems(log: SealLog, kept: PinnedCheckpoint, keys: Sequence[PublicK
     if head.origin != origin_of(log.trail):
         yield Problem("checkpoint-forked", name, f"{kept.file} is a checkpoint of {head.origin}")
         return
-    if keys and not _is_signed(kept.note, head.origin, keys):
-        yield Problem("checkpoint-signature", name, f"{kept.file} is not signed with the pinned key, or one after it")
-        return
     if log.size < head.size:
         yield Problem("rolled-back", name, f"the log has {log.size} entries, {kept.file} is of {head.size}")
         return
     if not log.is_whole:
         yield Problem("not-checkable", name, f"whether the log continues {kept.file}: seals are missing or damaged")
+        return
+    if keys and not _is_signed(kept.note, head.origin, keys):
+        yield Problem("checkpoint-signature", name, f"{kept.file} is not signed with the pinned key, or one after it")
         return
     if _root_at(log, head.size) != head.root:
         yield Problem("checkpoint-forked", name, f"the log had another root at {head.size} entries than {kept.file}")
