@@ -113,9 +113,11 @@ class AcknowledgeEntry:
     reason: str
 
     def __post_init__(self) -> None:
-        is_stretch = self.from_ms is not None and self.to_ms is not None and self.from_ms < self.to_ms
-        is_neither = (self.from_ms is None) != (self.to_ms is None) or (self.path is None) != is_stretch
-        if is_neither or not self.reason.strip():
+        if self.from_ms is None or self.to_ms is None:
+            is_of_one_thing = self.path is not None and self.from_ms is None and self.to_ms is None
+        else:
+            is_of_one_thing = self.path is None and self.from_ms < self.to_ms
+        if not is_of_one_thing or not self.reason.strip():
             raise ValueError("an acknowledgement is of an object or of a stretch of time, and gives a reason")
 
 

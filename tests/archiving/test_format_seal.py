@@ -22,6 +22,7 @@ from archiver.format.log_entry import (
     SegmentEntry,
     compose_entry,
     entry_leaf,
+    entry_of,
     parse_entry,
 )
 from archiver.format.merkle import CompactRange, leaf_digest, tree_root
@@ -30,7 +31,7 @@ from archiver.format.seal import Seal, origin_of, parse_seal_name, seal_digest, 
 from tests.archiving.strategies import PROPERTY
 
 HOUR = 1_795_413_600_000  # 2026-11-23T06:00Z
-HEX, OTHER_HEX = "ab" * 32, "cd" * 32
+HEX, OTHER_HEX = "0123456789abcdef" * 4, "cd" * 32
 LABEL = "2026-10-01T09:30:00.000"
 SEGMENT = SegmentEntry(
     path=f"segments/dt=2026-11-23/hour=06/{7:040d}-{HEX}.parquet",
@@ -76,21 +77,44 @@ def test_an_entry_comes_back_as_it_was(entry):
 
 
 def test_every_type_of_entry_is_tried():
-    """A type that nobody tests is one that a reader refuses one day."""
-    assert {entry.type for entry in ENTRIES} == set(TYPES)
+    """A type that nobody tests is one that a reader refuses one day; their names are bytes of the format."""
+    names = {"open", "close", "segment", "quarantine", "baseline", "acknowledge", "key-rotation", "interval"}
+    assert {entry.type for entry in ENTRIES} == set(TYPES) == names
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.type)
 def test_an_entry_with_a_member_more_less_or_of_another_kind_is_refused(entry):
     """Whatever a reader skips, a forger can use."""
     members = json.loads(compose_entry(entry))
-    wrong = [members | {"beside": 1}, members | {"type": "other"}, members | {"type": None}]
+    wrong = [members | {"beside": 1}, *(members | {"type": other} for other in ("other", None, [], {}, 1))]
+    wrong.append({name: value for name, value in members.items() if name != "type"})
     for name in members.keys() - {"type"}:
         wrong.append({other: value for other, value in members.items() if other != name})
         wrong += [members | {name: value} for value in (True, 1.5, [], {}, -1, "")]
     for attempt in wrong:
         with pytest.raises(ValueError, match=r"."):
             parse_entry(canonical_of(attempt))
+        with pytest.raises(ValueError, match=r"."):
+            entry_of(attempt)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.type)
+def test_a_null_stands_only_where_something_may_be_missing(entry):
+    """Anywhere else it is refused like any other wrong value, not by an accident further on."""
+    members = json.loads(compose_entry(entry))
+    for name in members.keys() - {"type"} - {"description_sha256", "previous_notice"}:
+        if members[name] is not None:
+            with pytest.raises(ValueError, match=r"."):
+                entry_of(members | {name: None})
+
+
+def test_members_that_are_missing_or_unknown_are_named_in_order():
+    """Whoever compares two versions of the format reads them."""
+    members = {"type": "close", "e": 1, "d": 1, "c": 1, "b": 1, "a": 1}
+    with pytest.raises(ValueError, match=r"lacks, or has beside its own, a, b, c, d, e, stream_label$"):
+        entry_of(members)
+    with pytest.raises(ValueError, match=r"lacks, or has beside its own, beside$"):
+        entry_of({"type": "close", "stream_label": LABEL, "beside": 1})
 
 
 def canonical_of(members):
@@ -103,14 +127,48 @@ def canonical_of(members):
         (ENTRIES[1], {"description_sha256": "x"}),
         (ENTRIES[1], {"stream_label": "yesterday"}),
         (SEGMENT, {"file_sha256": HEX[:-1]}),
+        (SEGMENT, {"file_sha256": f"{HEX}0"}),
+        (SEGMENT, {"file_sha256": f"0{HEX}"}),
+        (SEGMENT, {"file_sha256": f"{HEX}\n"}),
+        (SEGMENT, {"file_sha256": f"{HEX[:-1]}g"}),
         (SEGMENT, {"last_sequence": "9"}),
+        (SEGMENT, {"last_sequence": f"{9:041d}"}),
+        (SEGMENT, {"last_sequence": f"{9:040d}\n"}),
+        (SEGMENT, {"last_sequence": f" {9:040d}"}),
+        (SEGMENT, {"last_sequence": f"{9:039d}٩"}),
         (INTERVAL, {"sealed_at_ms": 2**53 + 1}),
     ],
 )
 def test_a_member_out_of_its_grammar_is_refused(entry, changed):
-    """Each by the first value beyond what it may be."""
+    """Each by the first value beyond what it may be; when an entry is written as when it is read."""
+    members = json.loads(compose_entry(entry)) | changed
     with pytest.raises(ValueError, match=r"."):
-        parse_entry(canonical_of(json.loads(compose_entry(entry)) | changed))
+        parse_entry(canonical_of(members))
+    with pytest.raises(ValueError, match=r"."):
+        entry_of(members)
+    with pytest.raises(ValueError, match=r"."):
+        compose_entry(replace(entry, **changed))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        replace(SEGMENT, last_sequence=SEGMENT.first_sequence, last_changed_at_ms=HOUR, records=1, bytes=1),
+        replace(INTERVAL, sealed_at_ms=2**53),
+        IntervalEntry(0, 0, 0, 0),
+    ],
+    ids=["one record of one byte", "the largest number", "the smallest"],
+)
+def test_the_last_values_inside_the_grammar_are_accepted(entry):
+    """Else a true archive could not be sealed."""
+    assert parse_entry(compose_entry(entry)) == entry
+
+
+@pytest.mark.parametrize("path", ["quarantine/x.json", f"segments/{HEX}.json", f"v2/quarantine/{HEX}.json"])
+def test_a_quarantine_entry_names_a_quarantined_record(path):
+    """Whatever else it names would count as looked at."""
+    with pytest.raises(ValueError, match="quarantined record"):
+        QuarantineEntry(path, 1)
 
 
 @pytest.mark.parametrize("spelling", [b" %s", b"%s\n", b"[%s]"])
@@ -158,6 +216,10 @@ def test_a_segment_entry_that_contradicts_itself_is_refused(changed):
         (None, None, HOUR, "why"),
         (None, HOUR, HOUR, "why"),
         (None, HOUR + 1, HOUR, "why"),
+        ("quarantine/x", HOUR, HOUR, "why"),
+        ("quarantine/x", HOUR + 1, HOUR, "why"),
+        ("quarantine/x", HOUR, None, "why"),
+        ("quarantine/x", None, HOUR, "why"),
         ("quarantine/x", None, None, " "),
     ],
 )
@@ -176,6 +238,13 @@ def test_an_interval_runs_forwards_and_is_sealed_after_it(times):
     members |= {"previous_notice": None}
     with pytest.raises(ValueError, match=r"."):
         parse_entry(canonical(members))
+
+
+@pytest.mark.parametrize(("from_ms", "to_ms"), [(None, HOUR), (HOUR, None), (None, None)])
+def test_an_interval_has_both_ends(from_ms, to_ms):
+    """An entry that is made here says so, before it is ever written."""
+    with pytest.raises(ValueError, match="a beginning and an end"):
+        IntervalEntry(from_ms, to_ms, HOUR, None)
 
 
 @pytest.mark.parametrize("path", ["baselines/2026-11-23T06-00-00Z/part-0-0f5c1de9a3b24768.parquet", "baseline.json"])

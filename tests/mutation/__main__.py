@@ -68,8 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complaints += [f"{guard.module}: survived: {name}" for name in tried.survived if name not in reason]
         complaints += [f"{guard.module}: no survivor: {name}" for name in reason if name not in tried.survived]
         rows.append(Row(guard.module, guard.tests, len(tried.names), len(tried.survived), commit))
-        print(f"{guard.module}: {rows[-1].killed} of {len(tried.names)} killed ({rows[-1].rate:.1%}), "
-              f"{tried.by_time} of them by time", flush=True)
+        print(
+            f"{guard.module}: {rows[-1].killed} of {len(tried.names)} killed ({rows[-1].rate:.1%}), "
+            f"{tried.by_time} of them by time",
+            flush=True,
+        )
     total = write_report(rows, reasons)
     if total.rate < ENOUGH:
         complaints.append(f"{total.rate:.1%} of all mutants were killed, less than {ENOUGH:.0%}")
@@ -81,7 +84,9 @@ def _copy() -> str:
     """Copies what is committed into `TREE`, and gives the commit."""
     shutil.rmtree(BUILD, ignore_errors=True)
     TREE.mkdir(parents=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
     archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
     subprocess.run(["tar", "-x", "-C", str(TREE)], input=archive, check=True)
     return commit[:9]

@@ -30,6 +30,10 @@ GUARDS: Final = (
     Guard("query/image_chain.py", (f"{_QUERYING}/test_image_chain.py",), too_long=("histories", "history")),
     Guard("query/completeness.py", (f"{_QUERYING}/test_coverage.py",)),
     Guard("query/held_back.py", (f"{_QUERYING}/test_coverage.py",)),
-    Guard("query/conflicts.py", (f"{_QUERYING}/test_coverage.py", f"{_QUERYING}/test_image_chain.py"), too_long=("histories", "history")),
+    Guard(
+        "query/conflicts.py",
+        (f"{_QUERYING}/test_coverage.py", f"{_QUERYING}/test_image_chain.py"),
+        too_long=("histories", "history"),
+    ),
     Guard("query/coverage.py", (f"{_QUERYING}/test_coverage.py", f"{_QUERYING}/test_gaps.py")),
 )

@@ -205,7 +205,11 @@ class _Walk:
     ) -> Iterator[_Change]:
         if isinstance(node, ast.Call) and any(keyword.arg == "hint" for keyword in node.keywords):
             return
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in ("Literal", "cast"):
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in ("Literal", "cast")
+        ):
             return
         shown: ast.AST = node
         if isinstance(node, ast.Constant):

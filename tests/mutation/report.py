@@ -25,9 +25,7 @@ it: a mutant that no test notices is a rule that no test holds. This page is wri
 cannot be told from the code as it is; every one that survived is listed below with the reason.
 
 """
-_HEAD: Final = (
-    "| Module | Guarded by | Mutants | Killed | Rate | Date | Commit |\n|---|---|---:|---:|---:|---|---|\n"
-)
+_HEAD: Final = "| Module | Guarded by | Mutants | Killed | Rate | Date | Commit |\n|---|---|---:|---:|---:|---|---|\n"
 _ROW: Final = re.compile(
     r"\| `(?P<module>[^`]+)` \| (?P<tests>[^|]+) \| (?P<mutants>\d+) \| (?P<killed>\d+) \| [\d.]+ % "
     r"\| (?P<date>[\d-]+) \| (?P<commit>\w+) \|"

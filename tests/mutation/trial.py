@@ -41,7 +41,9 @@ def observe(guard: Guard, options: Sequence[str], told: Path) -> int:
     path = str(Path(guard.module).resolve())
     observer = _Observer(path)
     code = _run(guard, compile(Path(path).read_bytes(), path, "exec"), [*options, "--tb=short"], observer)
-    told.write_text(json.dumps({test: [observer.seconds[test], sorted(observer.lines[test])] for test in observer.seconds}))
+    told.write_text(
+        json.dumps({test: [observer.seconds[test], sorted(observer.lines[test])] for test in observer.seconds})
+    )
     return code
 
 
