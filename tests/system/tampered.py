@@ -195,6 +195,20 @@ def reference(now_ms: int = NOW_MS) -> Sealed:
     return Sealed(dict(store.objects), now_ms, (FIRST_KEY, SECOND_KEY), stages=stages)
 
 
+def smallest(now_ms: int = NOW_MS) -> Sealed:
+    """One trail with one object of each kind, sealed twice: few bytes, each of which can be spoilt in turn."""
+    hour_ms = now_ms - now_ms % HOUR_MS
+    store = MemoryStore()
+    shop, label = Shop(store, ORDERS), label_of(hour_ms - 60 * HOUR_MS)
+    odd = {**shop.change("z", hour_ms - 40 * HOUR_MS, label), "eventName": "UPSERT"}
+    shop.archive([shop.change("a", hour_ms - 40 * HOUR_MS, label), odd, 7], hour_ms)
+    shop.baseline(hour_ms - 39 * HOUR_MS, label)
+    names = sorted(name.removeprefix(ORDERS.prefix) for name in store.objects if "quarantine/" in name)
+    shop.seal(FIRST_KEY, now_ms - 20 * MINUTE_MS, *(AcknowledgeEntry(name, None, None, "a test") for name in names))
+    shop.seal(FIRST_KEY, now_ms - 5 * MINUTE_MS)
+    return Sealed(dict(store.objects), now_ms, (FIRST_KEY,))
+
+
 # --- looking at it ---
 
 
