@@ -84,6 +84,10 @@ test: lint types $(EMULATORS) $(RUNTIME) $(DEPLOYER) ## Run everything but the l
 test-long: $(INSTALLED) $(EMULATORS) $(RUNTIME) $(DEPLOYER) ## Run the long campaigns
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long
 
+.PHONY: mutants
+mutants: $(INSTALLED) ## Change the code that vouches for an archive, and see whether its tests notice
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.mutation --workers $(WORKERS) $(MODULES)
+
 .PHONY: test-rgw
 test-rgw: $(INSTALLED) ## Run the tests that need Ceph RADOS Gateway
 	@$(BIN)/python -m pytest -m rgw

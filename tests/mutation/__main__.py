@@ -201,11 +201,11 @@ def _kill_group(process: int) -> None:
 
 def _load_libraries() -> None:
     """What every trial would load anew. Nothing of ours: that would be loaded unchanged."""
-    import boto3  # noqa: F401, PLC0415
-    import cryptography.hazmat.primitives.serialization  # noqa: F401, PLC0415
-    import duckdb  # noqa: F401, PLC0415
-    import hypothesis.strategies  # noqa: F401, PLC0415
-    import pyarrow.parquet  # noqa: F401, PLC0415
+    import boto3  # noqa: F401
+    import cryptography.hazmat.primitives.serialization  # noqa: F401
+    import duckdb  # noqa: F401
+    import hypothesis.strategies  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class _Finder(MetaPathFinder):
     def __init__(self, module: str, code: CodeType) -> None:
         self._module, self._code = module, code
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if fullname != self._module:
             return None
         loader = _Loader(fullname, self._code.co_filename)
@@ -94,7 +94,7 @@ class _Finder(MetaPathFinder):
 class _Loader(SourceFileLoader):
     code: CodeType
 
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
+    def get_code(self, fullname: str) -> CodeType:
         return self.code
 
 
@@ -121,10 +121,10 @@ class _Observer:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] += report.duration
 
-    def _enter(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:  # noqa: ARG002
+    def _enter(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any] | None:
         return self._line if frame.f_code.co_filename == self._path else None
 
-    def _line(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:  # noqa: ARG002
+    def _line(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
         self._now.add(frame.f_lineno)
         return self._line
 
