@@ -7,6 +7,7 @@ first, until one fails. Fails for a survivor without a written reason, for a rea
 """
 
 import argparse
+import gc
 import os
 import resource
 import shutil
@@ -26,7 +27,8 @@ from tests.mutation.operators import Mutant, mutants_of
 from tests.mutation.report import Row, read_reasons, write_report
 
 ROOT: Final = Path(__file__).parents[2]
-BUILD: Final = ROOT / "build" / "mutants"
+RUNS: Final = ROOT / "build" / "mutants"
+BUILD: Final = RUNS / str(os.getpid())  # two runs may go on at once; what became of each mutant stays in trials.tsv
 TREE: Final = BUILD / "tree"
 
 ENOUGH: Final = 0.95
@@ -82,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _copy() -> str:
     """Copies what is committed into `TREE`, and gives the commit."""
-    shutil.rmtree(BUILD, ignore_errors=True)
+    for former in RUNS.glob("[0-9]*"):
+        if not Path("/proc", former.name).exists():
+            shutil.rmtree(former, ignore_errors=True)
     TREE.mkdir(parents=True)
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -200,7 +204,7 @@ def _kill_group(process: int) -> None:
 
 
 def _load_libraries() -> None:
-    """What every trial would load anew. Nothing of ours: that would be loaded unchanged."""
+    """What every trial would load anew. Nothing of ours: that would be loaded unchanged. And none of it is garbage."""
     import boto3  # noqa: F401
     import cryptography.hazmat.primitives.serialization  # noqa: F401
     import duckdb  # noqa: F401
