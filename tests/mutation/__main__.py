@@ -211,6 +211,8 @@ def _load_libraries() -> None:
     import hypothesis.strategies  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
+    gc.freeze()
+
 
 if __name__ == "__main__":
     _load_libraries()
