@@ -53,9 +53,6 @@ def _schema(columns: Sequence[Column]) -> pa.Schema:
 _SEGMENT_SCHEMA: Final = _schema(SEGMENT_COLUMNS)
 # To be looked at, times are numbers, and what is hashed is bytes.
 _HELD: Final = {"changed_at": pa.int64(), **dict.fromkeys(("item_key", "old_image", "new_image"), pa.binary())}
-_HELD_SCHEMA: Final = pa.schema(
-    [pa.field(field.name, _HELD.get(field.name, field.type), field.nullable) for field in _SEGMENT_SCHEMA]
-)
 _ROWS_AT_ONCE: Final = 1024
 _BASELINE_SCHEMA: Final = _schema(BASELINE_COLUMNS)
 
@@ -159,8 +156,9 @@ def _table(content: bytes) -> pa.Table:
 
 def _batches(table: pa.Table) -> Iterator[SegmentRows]:
     """The rows of a segment, some at a time. Raises ValueError for a text that is not UTF-8."""
-    for batch in table.cast(_HELD_SCHEMA).to_batches(max_chunksize=_ROWS_AT_ONCE):
-        yield SegmentRows(*(column.to_pylist() for column in batch.columns))
+    kinds = [_HELD.get(field.name, field.type) for field in _SEGMENT_SCHEMA]
+    for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        yield SegmentRows(*(column.view(kind).to_pylist() for column, kind in zip(batch.columns, kinds, strict=True)))
 
 
 def _text(values: list[bytes | None]) -> pa.Array:

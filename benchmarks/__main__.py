@@ -1,10 +1,10 @@
-"""`python -m benchmarks [archiver|reading|startup|verifying]`: everything, or one part."""
+"""`python -m benchmarks [archiver|reading|rows|startup|verifying]`: everything, or one part."""
 
 import sys
 
-from benchmarks import archiver, reading, startup, verifying
+from benchmarks import archiver, reading, startup, verify_rows, verifying
 
-PARTS = {"archiver": archiver, "startup": startup, "reading": reading, "verifying": verifying}
+PARTS = {"archiver": archiver, "startup": startup, "reading": reading, "verifying": verifying, "rows": verify_rows}
 
 for name in sys.argv[1:] or PARTS:
     part = PARTS[name]

@@ -233,9 +233,9 @@ def _stated(column: Any) -> _Stated:
 
 def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[list[list[Any]]]:
     """The columns of some rows at a time. Raises ValueError for pages that were altered and text that is not UTF-8."""
-    held = pa.schema([pa.field(c.name, _HELD.get(c.name, _ARROW_TYPES[c.kind]), c.nullable) for c in columns])
+    held = [_HELD.get(column.name, _ARROW_TYPES[column.kind]) for column in columns]
     try:
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False):
-            yield [column.to_pylist() for column in batch.cast(held).columns]
+            yield [column.view(kind).to_pylist() for column, kind in zip(batch.columns, held, strict=True)]
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"its rows cannot be read: {error}") from error

@@ -5,7 +5,6 @@ is refused but by the long road. A row that DynamoDB delivers today is accepted 
 accepts nothing that the long one refuses and gives the same leaf; a property test holds the two together.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -32,10 +31,8 @@ _FRAME_MEMBERS: Final = frozenset({"awsRegion", "dynamodb", "eventSource", "even
 _FRAME_STREAM_MEMBERS: Final = frozenset(
     {"ApproximateCreationDateTime", "SequenceNumber", "SizeBytes", "StreamViewType"}
 )
-# Less than §6 allows: 15 digits are surely below 2**53.
-_SIZE: Final = re.compile("0|[1-9][0-9]{0,14}")
 _FEWEST_DIGITS: Final = 21
-_SEQUENCE: Final = re.compile(f"[0-9]{{{SEQUENCE_DIGITS}}}")
+_SIZE_DIGITS: Final = 15  # surely below 2**53, less than §6 allows
 
 
 class SegmentRows(NamedTuple):
@@ -81,17 +78,19 @@ class RowCheck:
         """
         leaves: list[bytes] = []
         on_short_road = self.short_road(place)
-        first, before = "", ("", "")
+        first = last_sequence = last_id = ""
         for rows in batches:
             for row in zip(*rows, strict=True):
                 leaf = on_short_road(row)
                 if leaf is None:
                     leaf = self._long_road(row, place, len(leaves))
-                here = (row[3], row[0])
-                if here <= before and (here < before or leaf <= leaves[-1]):
-                    raise ValueError(f"row {len(leaves)}, change {row[0]}: it is not in order, or there twice")
-                first, before = first or row[3], here
+                sequence, change_id = row[3], row[0]
+                # `leaves` is not empty here: no sequence number that passed is below "".
+                if sequence <= last_sequence and (sequence, change_id, leaf) <= (last_sequence, last_id, leaves[-1]):
+                    raise ValueError(f"row {len(leaves)}, change {change_id}: it is not in order, or there twice")
+                last_sequence, last_id = sequence, change_id
                 leaves.append(leaf)
+            first = first or rows.sequence_number[0]
         if not leaves:
             raise ValueError("it has no rows")
         if first != place.first_sequence:
@@ -107,30 +106,41 @@ class RowCheck:
         is_image, is_key = self._images.is_canonical, self._keys.is_canonical
         first_ms = max(place.hour_ms, EARLIEST_S * 1000)
         end_ms = min(place.hour_ms + HOUR_MS, LATEST_S * 1000)
+        at_ms, seconds, starts = -1, "", list[tuple[str, OrdinaryFrame]]()
 
         def leaf_of(row: Row) -> bytes | None:
+            nonlocal at_ms, seconds, starts
             change_id, op, changed_at_ms, sequence, row_label, key, pk, sk, old, new, identity, event = row
-            seconds, number = changed_at_ms // 1000, sequence.lstrip("0")
-            own = f'{seconds},"SequenceNumber":"{number}","SizeBytes":'
-            for frame in frames:
-                if event.startswith(frame.event_head + own) and event.endswith(frame.event_tail):
+            if changed_at_ms != at_ms or len(starts) < len(frames):  # once a second
+                if not first_ms <= changed_at_ms < end_ms or changed_at_ms % 1000:
+                    return None
+                at_ms = changed_at_ms
+                seconds = str(at_ms // 1000)
+                starts = [(f'{frame.event_head}{seconds},"SequenceNumber":"', frame) for frame in frames]
+            number = sequence.lstrip("0")
+            for begin, frame in starts:
+                start = f'{begin}{number}","SizeBytes":'
+                if event.startswith(start) and event.endswith(frame.event_tail):
+                    size = event[len(start) : -len(frame.event_tail)]
                     break
             else:
                 return None
-            size = event[len(frame.event_head) + len(own) : -len(frame.event_tail)]
-            if (
-                _SIZE.fullmatch(size) is None
-                or changed_at_ms != seconds * 1000
-                or not first_ms <= changed_at_ms < end_ms
-                or _SEQUENCE.fullmatch(sequence) is None
-                or len(number) < _FEWEST_DIGITS
-                or row_label != label
-                or op not in OPERATIONS
-                or not (change_id.isalnum() and change_id.isascii())
-                or not is_key(key, pk, sk)
-                or not (old is None or is_image(old))
-                or not (new is None or is_image(new))
-                or not (identity is None or identity in identities or self._is_identity(identity))
+            if not (
+                event.isascii()
+                and number.isdecimal()
+                and len(number) >= _FEWEST_DIGITS
+                and len(sequence) == SEQUENCE_DIGITS
+                and size.isdecimal()
+                and len(size) <= _SIZE_DIGITS
+                and (size[0] != "0" or size == "0")
+                and row_label == label
+                and op in OPERATIONS
+                and change_id.isascii()
+                and change_id.encode().isalnum()  # half as long as asking the text
+                and is_key(key, pk, sk)
+                and (old is None or is_image(old))
+                and (new is None or is_image(new))
+                and (identity is None or identity in identities or self._is_identity(identity))
             ):
                 return None
             return leaf_digest(frame.envelope(change_id, op, key, old, new, number, seconds, size, identity))
