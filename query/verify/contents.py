@@ -6,9 +6,9 @@ function here.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from multiprocessing import get_context
@@ -42,7 +42,7 @@ class Check:
     """One object to look at: what its bytes must digest to (hex; None: nobody said), and what else it must be.
 
     `entry` is what the log says of a segment, `items` what a baseline says of its part; with `reads_rows`, every row is
-    looked at too.
+    looked at too. `key_names` are the key attributes in schema order, by stream label, as far as they are known.
     """
 
     stored: StoredObject
@@ -52,6 +52,7 @@ class Check:
     reads_rows: bool = False
     key_schema: tuple[tuple[str, str], ...] = ()
     items: int | None = None
+    key_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def inside(self) -> str:
@@ -222,8 +223,9 @@ def _rows(check: Check, content: bytes) -> Checked:
 
 
 def _segment_rows(check: Check, content: bytes, place: SegmentName) -> Checked:
-    rows = check_segment_file(content, check.trail, place)
     entry = check.entry
+    names = None if entry is None else check.key_names.get(entry.stream_label)
+    rows = check_segment_file(content, check.trail, place, names)
     if entry is not None:
         told = (
             entry.stream_label,
@@ -244,5 +246,8 @@ def _segment_rows(check: Check, content: bytes, place: SegmentName) -> Checked:
         if told != seen:
             raise _Disagreement(f"the log says {told}, its rows say {seen}")
         return Checked(check.stored, rows.records)
+    names = check.key_names.get(rows.stream_label)
+    if names is not None:  # only its rows said of which stream it is
+        check_segment_file(content, check.trail, place, names)
     span = LabelSpan(rows.stream_label, rows.first_changed_at_ms, rows.last_changed_at_ms, rows.records)
     return Checked(check.stored, rows.records, span)

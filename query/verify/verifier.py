@@ -5,10 +5,12 @@ Invariants: nothing is judged by what came after it; whatever could not be looke
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from archiver.format.description import BaselineDescription
-from archiver.format.layout import HOUR_MS, ROOT, BaselineName, SegmentName, Trail
+from archiver.format.description import BaselineDescription, StreamDescription
+from archiver.format.layout import HOUR_MS, ROOT, BaselineName, SegmentName, Trail, parse_stream_name
 from archiver.format.log_entry import SegmentEntry
 from archiver.format.seal import parse_seal_name
 from query.coverage import LabelSpan
@@ -187,22 +189,43 @@ def _checks(found: Verification, source: Source, held: Inventory) -> Iterator[Ch
     """Every object that is to be read: with what the log says of it, or, where it says nothing, in every detail."""
     demand, trail, said = found.demand, held.trail, held.said
     is_full = demand.level is Level.FULL
+    names = _key_names(source, held)
     for inside, stored in held.sealed.items():
         if said.places[inside] < demand.checks_from or not _is_in_range(inside, demand):
             _compare_size(found, stored, said.segments.get(inside))
             continue
         if inside in said.segments:
             entry = said.segments[inside]
-            yield Check(stored, trail, entry.file_sha256, entry, is_full)
+            yield Check(stored, trail, entry.file_sha256, entry, is_full, key_names=names)
         else:
             digest = said.baselines[inside].file_sha256 if inside in said.baselines else said.descriptions[inside]
             yield Check(stored, trail, digest)
     for inside, stored in held.unsealed.items():
         if _is_in_range(inside, demand):
-            yield Check(stored, trail, reads_rows=True)  # nobody has vouched for it: its own name has to
+            # Nobody has vouched for it: its own name has to.
+            yield Check(stored, trail, reads_rows=True, key_names=names)
     yield from (Check(stored, trail) for stored in held.quarantined.values())
     for inside in (*said.baselines, *(name for name in held.unsealed if name.startswith("baselines/"))):
-        yield from _parts(found, source, held, inside, reads_rows=is_full)
+        yield from _parts(found, source, held, inside, reads_rows=is_full or inside in held.unsealed)
+
+
+def _key_names(source: Source, held: Inventory) -> dict[str, tuple[str, ...]]:
+    """The key attributes of each stream, as its description says. One that is not as it should be is told elsewhere."""
+    names = {}
+    for inside, stored in (*held.sealed.items(), *held.unsealed.items()):
+        if inside.startswith("streams/"):
+            with suppress(ValueError, TypeError, KeyError, OSError, UnreadableArchive):
+                content = _content(source, stored, held.said.descriptions.get(inside))
+                names[parse_stream_name(inside)] = StreamDescription.parse(content).key_names
+    return names
+
+
+def _content(source: Source, stored: StoredObject, digest: str | None) -> bytes:
+    """The bytes of an object, if they are those that the log says. Raises ValueError if they are not."""
+    content = source.fetch([stored])[0].read_bytes()
+    if digest not in {None, sha256(content).hexdigest()}:
+        raise ValueError("it has another digest")
+    return content
 
 
 def _compare_size(found: Verification, stored: StoredObject, entry: SegmentEntry | None) -> None:
@@ -227,7 +250,8 @@ def _parts(found: Verification, source: Source, held: Inventory, inside: str, *,
     if stored is None:
         return  # missing, and told
     try:
-        description = BaselineDescription.parse(source.fetch([stored])[0].read_bytes())
+        entry = held.said.baselines.get(inside)
+        description = BaselineDescription.parse(_content(source, stored, entry and entry.file_sha256))
         folder = BaselineName.parse(inside).folder
     except (ValueError, TypeError, KeyError, OSError, UnreadableArchive):
         return  # its own check says why

@@ -540,6 +540,33 @@ def edit_hint(sealed: Sealed) -> None:
     sealed.objects[sealed.segments[3]] = parquet_of(changed, metadata)
 
 
+def with_hints_swapped(content: bytes) -> bytes:
+    """Partition and sort key change columns: every leaf and the root stay, and whoever prunes by key finds nothing."""
+    table, metadata = table_of(content)
+    pk, sk = (table.schema.get_field_index(name) for name in ("pk", "sk"))
+    pks, sks = table.column(pk), table.column(sk)
+    swapped = table.set_column(pk, table.schema.field(pk), sks).set_column(sk, table.schema.field(sk), pks)
+    return parquet_of(swapped, metadata)
+
+
+def forge_with_hints_swapped(sealed: Sealed) -> None:
+    name = forge_segment(sealed, -3)
+    sealed.objects[name] = with_hints_swapped(sealed.objects[name])
+
+
+def seal_with_hints_swapped(sealed: Sealed) -> None:
+    name = sealed.segments[-1]
+    content = with_hints_swapped(sealed.objects[name])
+    sealed.objects[name] = content
+    said = {"file_sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+    def change(_position: int, entries: list[Any]) -> list[Any]:
+        inside = name.removeprefix(ORDERS.prefix)
+        return [replace(e, **said) if isinstance(e, SegmentEntry) and e.path == inside else e for e in entries]
+
+    rewrite_log(sealed, None, change)
+
+
 def move_quarantine_into_the_trail(sealed: Sealed) -> None:
     """A record of no trail goes from beside the trails into this one, under the same path."""
     name = next(name for name in sealed.objects if name.startswith("v1/quarantine/"))
@@ -692,6 +719,9 @@ for _name, _function, _exit, _code, _how in (
     ("a baseline more, sound, not sealed yet", lambda s: new_baseline(s, from_ms=1_795_154_390_000), 0, "", None),
     ("a baseline more, and nobody seals", lambda s: new_baseline(s, from_ms=1_795_154_390_000), 3, "unsealed", hours_later(3)),
     ("a baseline that claims more items than its part has", baseline_of_more_items, 1, "entry-disagrees", None),
+    ("the same, quick: nobody has vouched for its rows", baseline_of_more_items, 1, "entry-disagrees", at_level(Level.QUICK)),
+    ("hints in the wrong order in the tail", forge_with_hints_swapped, 1, "unsound", at_level(Level.QUICK)),
+    ("hints in the wrong order, sealed by the sealer's own key", seal_with_hints_swapped, 1, "unsound", None),
     ("a baseline that claims more bytes than its part has", baseline_of_more_bytes, 1, "digest-mismatch", None),
     ("a late marker more", late_marker, 0, "", None),
     ("a late marker with content", lambda s: late_marker(s, b"x"), 1, "unsound", None),
