@@ -1,10 +1,8 @@
 """The command `coverage`: what a trail can answer for, and where something is missing."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -15,10 +13,7 @@ if TYPE_CHECKING:
     from query.cli.invocation import Invocation
     from query.completeness import Completeness
     from query.held_back import HeldBack
-    from query.reconcile import Reconciliation
     from query.table import Table as Trail
-
-_MOST_LOOKED_AT_AGAIN: Final = 10_000  # items, one by one
 
 
 def coverage(
@@ -59,6 +54,7 @@ def coverage(
     from query.cli.durations import duration_ms
     from query.cli.invocation import Invocation
     from query.cli.options import Which
+    from query.cli.reconciling import reconciled
     from query.errors import UsageError
     from query.render.completeness import completeness_document, completeness_lines, place_sheet
 
@@ -72,7 +68,7 @@ def coverage(
     report = _examined(run, found, since_ms, until_ms)
     report = replace(report, canaries=_canaries(run, found, keys, since_ms, until_ms, every_ms))
     if scan or reconcile is not None:
-        beside = _reconciled(run, found, reconcile, settle_ms, is_from_beginning=from_beginning)
+        beside = reconciled(run, found, reconcile, settle_ms, is_from_beginning=from_beginning)
         report = replace(report, reconciliation=beside)
     redaction = run.redaction(found)
     if run.target.output == "json" and not run.picked_columns:
@@ -126,41 +122,6 @@ def _held_back(run: "Invocation", table: "Trail") -> "HeldBack | str | None":
         return table.held_back(open_archive(run.settings, url))
     except UnreadableArchive as error:
         return f"{error.message}: {error.why}"
-
-
-def _reconciled(
-    run: "Invocation", table: "Trail", export: str | None, settle_ms: int, *, is_from_beginning: bool
-) -> "Reconciliation | str":
-    """The trail beside an export, or else beside the live table; a text if that cannot be read.
-
-    What differs is looked at again with the archive as it is then: a record may have been on its way.
-    """
-    from query.cli.table_items import ItemsUnreadable, exported_items, scanned_items
-    from query.cli.writing import DataSource
-    from query.reconcile import reconcile
-
-    data = DataSource(run.options.endpoint_url, run.options.region, run.options.profile)
-    try:
-        if export is None:
-            items = scanned_items(table, data)
-        else:
-            items = exported_items(export, table, data, run.settings.key_schema_for(table.name))
-        compare = partial(reconcile, is_from_beginning=is_from_beginning)
-        found = compare(table, items.batches, from_ms=items.from_ms, to_ms=items.to_ms)
-        if not 0 < found.different <= _MOST_LOOKED_AT_AGAIN or not items.may_be_late:
-            return found
-        run.note(f"{found.different} items differ; looking again in {settle_ms // 1000} s (--settle)")
-        time.sleep(settle_ms / 1000)
-        keys = [one.item_key for one in found.differences]
-        later, now = items.again(keys), run.archive.table(_spelled(table))
-        again = compare(now, later.batches, from_ms=later.from_ms, to_ms=later.to_ms, item_keys=keys)
-        return found.confirmed_by(again)
-    except ItemsUnreadable as error:
-        return f"{error.message}; {error.hint}"
-
-
-def _spelled(table: "Trail") -> str:
-    return f"{table.trail.account}/{table.trail.region}/{table.name}"
 
 
 def _canary_keys(run: "Invocation", table: "Trail", typed: Sequence[str]) -> list[tuple[str, ...]]:

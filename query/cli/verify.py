@@ -1,28 +1,39 @@
 """The command `verify`: whether a trail is what its signed log says."""
 
-import re
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
 from query.cli.exits import drop_output
-from query.cli.options import DEFAULTS, Options, Table, Which
+from query.cli.options import Options, Table, Which
 from query.errors import UnknownTable
 
 if TYPE_CHECKING:
     from query.cli.invocation import Invocation
     from query.verify.verification import Demand, Level, Verification
 
-_AGE: Final = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[smhdw])")
-_UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 # Copies from S3, fetched anew for each verification; of more than this the oldest go while it runs.
 _CACHE_BYTES: Final = 20_000_000_000
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verifying(Options):
+    """The options of a reading command, without those that say nothing here: --full is how much is looked at, and no
+    cache is believed.
+    """
+
+    full: Annotated[bool, Parameter(parse=False)] = False
+    cache_dir: Annotated[str | None, Parameter(parse=False)] = None
+
+
+VERIFYING: Final = Verifying()
 
 
 def verify(
@@ -48,19 +59,26 @@ def verify(
     during: Annotated[str | None, Parameter(help="A period, which must be sealed to its end: 2026-Q3.")] = None,
     since: Annotated[str | None, Parameter(help="From this instant on.")] = None,
     until: Annotated[str | None, Parameter(help="Before this instant, up to which it must be sealed.")] = None,
+    reconcile: Annotated[
+        str | None, Parameter(help="Compare with a full export in DynamoDB JSON: a folder, or s3:// URL.")
+    ] = None,
+    scan: Annotated[bool, Parameter(negative=(), help="Compare with the live table, read consistently.")] = False,
+    settle: Annotated[str, Parameter(help="Items that differ are looked at again after so long.")] = "60s",
     on_failure: Annotated[
         str | None, Parameter(help="Where failed batches go: s3://BUCKET, or a folder. [DDBTRAIL_ON_FAILURE]")
     ] = None,
-    options: Options = DEFAULTS,
+    options: Verifying = VERIFYING,
 ) -> int:
     """Verify the trail of a table against its signed log.
 
     Needs the archive, or a copy of it, and a public key; no AWS for a copy in a folder. Without --quick or --full it is
-    as --quick. Everything is read anew, nothing is taken from a cache.
+    as --quick. Everything is read anew, nothing is taken from a cache. With --reconcile or --scan the state that the
+    trail gives is compared with the table too, item by item.
 
     Exit code 0 says that every check passed; 1 that something was tampered with; 3 that something is missing, or not
     sealed when it should be; 4 that something could not be checked.
     """
+    from query.cli.durations import duration_ms
     from query.cli.invocation import Invocation
     from query.errors import UsageError
     from query.verify.problem import Problem
@@ -68,6 +86,9 @@ def verify(
 
     if quick and full:
         raise UsageError("--quick and --full were both given", hint="--full does all that --quick does")
+    if scan and reconcile is not None:
+        raise UsageError("two things to compare with", hint="type either --reconcile EXPORT or --scan")
+    settle_ms = duration_ms(settle, "--settle")
     run = Invocation(options, more={"on_failure": on_failure})
     level = Level.FULL if full else Level.QUICK
     demand = _demand(run, level, pinned_key, pinned_checkpoint, since_checkpoint, max_age)
@@ -76,6 +97,10 @@ def verify(
         try:
             which = Which(since=since, until=until, during=during)
             found = _verified(run, table, demand, which, has_max_age=max_age is not None)
+            if scan or reconcile is not None:
+                _reconcile(run, table, found, reconcile, settle_ms)
+            else:
+                found.skip("reconciliation", "the table itself was not asked: --scan, or --reconcile EXPORT")
         except UnknownTable as error:
             # Nobody typed a mistake: a trail that is not there may have been there, and nothing was verified.
             found = Verification(None, demand, table_name=table)
@@ -126,6 +151,40 @@ def _verified(run: "Invocation", name: str, demand: "Demand", which: Which, *, h
     return found
 
 
+def _reconcile(run: "Invocation", name: str, found: "Verification", export: str | None, settle_ms: int) -> None:
+    """The state that the trail gives, beside the table's own; a trail that was tampered with is not asked for one."""
+    from query.cli.reconciling import reconciled
+    from query.errors import QueryError
+    from query.instant import format_ms
+    from query.verify.problem import Problem, Verdict
+
+    if found.count(Verdict.TAMPERED):
+        found.skip("reconciliation", "asked only of a trail that nobody tampered with")
+        return
+    try:
+        beside = reconciled(run, run.archive.table(name), export, settle_ms, is_from_beginning=False)
+    except QueryError as error:
+        beside = f"{error.message}: {error.why}"
+    if isinstance(beside, str):
+        found.add(Problem("unreadable", export or name, beside))
+        return
+    found.reconciled = beside.compared
+    for one in beside.differences:
+        since = "" if one.changed_at_ms is None else f", last archived change at {format_ms(one.changed_at_ms)}"
+        found.add(Problem("not-reconciled", name, f"{one.kind.value}: {one.item_key}{since}"))
+    if beside.different > len(beside.differences):
+        found.skip("further items", f"{beside.different - len(beside.differences)} more differ and are not listed")
+
+
+def _max_age_ms(text: str | None) -> int | None:
+    from query.cli.durations import duration_ms
+    from query.verify.verification import DEFAULT_MAX_AGE_MS
+
+    if text is None:
+        return DEFAULT_MAX_AGE_MS
+    return None if text == "none" else duration_ms(text, "--max-age")
+
+
 def _demand(
     run: "Invocation",
     level: "Level",
@@ -137,7 +196,7 @@ def _demand(
     from query.errors import UsageError
     from query.note_check import load_public_key
     from query.verify.heads import PinnedCheckpoint
-    from query.verify.verification import DEFAULT_MAX_AGE_MS, Demand
+    from query.verify.verification import Demand
 
     if pinned_checkpoint is not None and since_checkpoint is not None:
         raise UsageError(
@@ -150,20 +209,9 @@ def _demand(
         now_ms=run.now_ms,
         pinned_key=None if pinned_key is None else load_public_key(pinned_key),
         pinned_checkpoint=checkpoint,
-        max_age_ms=DEFAULT_MAX_AGE_MS if max_age is None else _age_ms(max_age),
+        max_age_ms=_max_age_ms(max_age),
         checks_from=checkpoint.head.size if checkpoint is not None and since_checkpoint is not None else 0,
     )
-
-
-def _age_ms(text: str) -> int | None:
-    from query.errors import UsageError
-
-    if text == "none":
-        return None
-    found = _AGE.fullmatch(text)
-    if found is None:
-        raise UsageError(f"--max-age {text!r} is no age", hint="type for example 2h, 30m, 7d, or none")
-    return int(found["number"]) * _UNIT_MS[found["unit"]]
 
 
 def _ranged(run: "Invocation", demand: "Demand", which: Which, name: str, *, has_max_age: bool) -> "Demand":

@@ -73,6 +73,7 @@ def verification_document(found: Verification, archive_url: str) -> dict[str, An
             "files_checked": found.files_checked,
             "bytes_checked": found.bytes_checked,
             "rows_checked": found.rows_checked,
+            "items_reconciled": found.reconciled,
         },
         "verdicts": {verdict.word: found.count(verdict) for verdict in Verdict},
         "codes": found.counts,
@@ -116,6 +117,8 @@ def _looked_at(found: Verification) -> Iterator[Finding]:
     if demand.level is Level.FULL and found.rows_checked and not codes & _OF_ROWS:
         what = f"{counted(found.rows_checked, 'row')} derived again; no conflict, and no break of the image chain"
         yield Finding("rows", Result.PASSED, what)
+    if found.reconciled and "not-reconciled" not in codes:
+        yield Finding("reconciliation", Result.PASSED, f"{counted(found.reconciled, 'item')} as the table has them")
     if found.sealed_to_ms is not None and found.sealed_at_ms is not None:
         waiting = f"; {counted(found.unsealed, 'object')} not sealed yet" if found.unsealed else ""
         when = f"sealed to {format_ms(found.sealed_to_ms)}, at {format_ms(found.sealed_at_ms)}{waiting}"

@@ -47,7 +47,8 @@ class Demand:
 @dataclass(slots=True)
 class Verification:
     """What was found; `trail` is None if the archive has none of that name. Counts are of objects, `records` those that
-    are sealed; `rows_checked` of change records and items whose rows were derived again.
+    are sealed; `rows_checked` of change records and items whose rows were derived again; `reconciled` of items that
+    were compared with the table (None: it was not asked).
 
     `unsealed` counts evidence that may still wait for the next seal; `not_checked` says what nobody looked at, and why.
     """
@@ -65,6 +66,7 @@ class Verification:
     files_checked: int = 0
     bytes_checked: int = 0
     rows_checked: int = 0
+    reconciled: int | None = None
     acknowledgements: Sequence[AcknowledgeEntry] = ()
     covered: tuple[tuple[int, int | None], ...] = ()
     table_name: str = ""
