@@ -216,4 +216,6 @@ def _load_libraries() -> None:
 
 if __name__ == "__main__":
     _load_libraries()
-    sys.exit(main())
+    code = main()
+    gc.unfreeze()
+    sys.exit(code)
