@@ -152,10 +152,11 @@ class Desk:
         self._archive = archive
         self.differences = 0
 
-    def ask(self, *words: str, shown: bool = True, codes: tuple[int, ...] = (0,)) -> str:
+    def ask(self, *words: str, shown: bool = True, codes: tuple[int, ...] = (0,), has_archive: bool = True) -> str:
         if shown:
             say(f"\n$ ddbtrail {shlex.join(words)}")
-        command = [sys.executable, "-c", "from query.cli import main; main()", *words, "-a", str(self._archive)]
+        command = [sys.executable, "-c", "from query.cli import main; main()", *words]
+        command += ["-a", str(self._archive)] if has_archive else []
         environment = {**os.environ, "COLUMNS": "96"}
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
         if shown:
@@ -271,13 +272,44 @@ def question(desk: Desk, shop: Shop, deleted: Item) -> None:
     desk.ask("tables", "-o", "table")
 
 
+def proof(desk: Desk, archive: Path, folder: Path) -> None:
+    """What a sceptic does: pin a key, verify, take one proof along, and tamper with a copy."""
+    say("\n— can you prove it?")
+    key, pinned = str(folder / "key"), ("--pinned-key", str(folder / "key.pub"))
+    desk.ask("key", "create", key, has_archive=False)
+    desk.ask("seal", TABLE, "--signing-key", key)
+    desk.ask("verify", TABLE, *pinned, "--full", "-o", "table")
+    proved = folder / "proof.json"
+    desk.ask("prove", TABLE, "CUST#7", "0001", "last", "-O", str(proved))
+    desk.ask("verify-proof", str(proved), *pinned, "-o", "table", has_archive=False)
+    alone = [sys.executable, "docs/verify_proof.py", str(proved), f"{key}.pub"]
+    say(f"\n$ python {shlex.join(alone[1:])}")
+    done = subprocess.run(alone, cwd=ROOT, capture_output=True, text=True, check=False)
+    say((done.stdout + done.stderr).rstrip())
+    desk.check("a checker that shares no code with ddbtrail agrees", holds=done.returncode == 0)
+
+    say("\n— and if somebody changed one bit of a copy?")
+    forged = folder / "forged"
+    shutil.copytree(archive, forged)
+    segment = next(forged.glob("v1/*/*/*/segments/*/*/*.parquet"))
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+    at_the_copy = Desk(forged)
+    told = json.loads(at_the_copy.ask("verify", TABLE, *pinned, "-o", "json", shown=False, codes=(1,)))
+    found = [(finding["code"], finding["object"].rpartition("/")[2]) for finding in told["findings"]]
+    at_the_copy.check("verify ends with 1 and names the file", holds=found == [("digest-mismatch", segment.name)])
+    desk.differences += at_the_copy.differences
+
+
 def main() -> int:
     started = time.monotonic()
-    with archive_folder() as archive, ministack() as url:
+    with archive_folder() as archive, ministack() as url, tempfile.TemporaryDirectory() as folder:
         boto3.setup_default_session(region_name="us-east-1")
         shop, deleted = write(AwsEndpoint(url), archive)
         desk = Desk(archive)
         question(desk, shop, deleted)
+        proof(desk, archive, Path(folder))
     if desk.differences:
         say(f"\n✗ {desk.differences} answers differ from what was written")
         return 1
