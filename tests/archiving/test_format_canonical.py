@@ -95,16 +95,17 @@ def test_only_what_a_json_parser_makes_has_canonical_numbers(value):
         canonical_numbers(value)
 
 
-def nested(levels):
+def nested(levels, around):
     value = 1
     for _ in range(levels):
-        value = [value]
+        value = around(value)
     return value
 
 
-def test_nesting_ends_at_64_levels():
+@pytest.mark.parametrize("around", [lambda value: [value], lambda value: {"a": value}], ids=["lists", "objects"])
+def test_nesting_ends_at_64_levels(around):
     """Every recursive reader must be able to read what is kept for ever; DynamoDB nests to 32."""
-    assert canonical_numbers(nested(DEEPEST_LEVEL)) == nested(DEEPEST_LEVEL)
+    assert canonical_numbers(nested(DEEPEST_LEVEL, around)) == nested(DEEPEST_LEVEL, around)
     with pytest.raises(ValueError, match="nested deeper than 64 levels"):
-        canonical_numbers(nested(DEEPEST_LEVEL + 1))
+        canonical_numbers(nested(DEEPEST_LEVEL + 1, around))
     assert LARGEST_INTEGER == 2**53
