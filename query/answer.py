@@ -43,7 +43,7 @@ class Change:
     """One change record as evidence holds it, duplicates removed. JSON columns are canonical text; times epoch ms.
 
     `effective_ms` is the running maximum of `changed_at_ms` along the item's changes; `segment` the object it was read
-    from.
+    from, `is_sealed` whether that object is sealed (None in a trail without seals, or where seals were not checked).
     """
 
     trail: Trail
@@ -61,6 +61,7 @@ class Change:
     user_identity: str | None
     event: str
     segment: str
+    is_sealed: bool | None = None
 
     @property
     def order(self) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from archiver.format.layout import Trail
 from query.catalog import Evidence, find_trail, trails
@@ -10,6 +11,7 @@ from query.coverage import coverage_of
 from query.engine import Engine
 from query.key_schema import ANY_TABLE, KeySchema
 from query.rows import Reader, label_spans
+from query.sealed import SealReader
 from query.settings import Settings
 from query.source import Access, Source, open_source
 from query.table import Table, key_schema_of
@@ -49,6 +51,7 @@ class Archive:
         key_schema: Mapping[str, tuple[str, ...]] | None = None,
         now_ms: Clock = _now_ms,
         zone: str | None = None,
+        seals: SealReader | None = None,
     ) -> None:
         self.url = source.url
         self._source = source
@@ -56,6 +59,7 @@ class Archive:
         self._key_schema = key_schema or {}
         self._now_ms = now_ms
         self._zone = zone
+        self._seals = seals
 
     @property
     def source(self) -> Source:
@@ -69,7 +73,8 @@ class Archive:
     def table(self, ref: str) -> Table:
         """The table that a name, `region/name`, `account/region/name` or ARN means.
 
-        Raises UnknownTable with the closest names, or AmbiguousTable with the candidates.
+        Raises UnknownTable with the closest names, or AmbiguousTable with the candidates; SealMismatch for a trail
+        whose log does not hold together, is not signed with the pinned key, or names what is not there.
         """
         return self._table(self.trail(ref))
 
@@ -79,7 +84,8 @@ class Archive:
 
     def _table(self, trail: Trail) -> Table:
         names = self._key_schema.get(trail.table_name) or self._key_schema.get(ANY_TABLE)
-        evidence = Evidence.of(self._source, trail)
+        sealed = None if self._seals is None else self._seals.read(trail)
+        evidence = Evidence.of(self._source, trail, sealed)
         return Table(
             evidence,
             Reader(self._source, evidence.segments),
@@ -90,7 +96,8 @@ class Archive:
         )
 
     def _summary(self, trail: Trail) -> TableSummary:
-        evidence = Evidence.of(self._source, trail)
+        sealed = None if self._seals is None else self._seals.read(trail, may_be_unsealed=True)
+        evidence = Evidence.of(self._source, trail, sealed)
         with self._new_engine().ask() as question:
             Reader(self._source, evidence.segments).read_segments(question, evidence.segments)
             descriptions = [baseline.description for baseline in evidence.baselines]
@@ -122,13 +129,16 @@ def open_archive(
     threads: int | None = None,
     key_schema: Mapping[str, tuple[str, ...]] | None = None,
     zone: str | None = None,
+    check_seals: bool | None = None,
+    pinned_key: Path | None = None,
     now_ms: Clock = _now_ms,
 ) -> Archive:
     """Opens an archive for reading; nothing is read yet but whether a folder exists.
 
     `settings` (the CLI's configuration) fills in what is not given. `memory_limit` is a size as DuckDB writes it
     (`4GB`), `key_schema` names the key attributes of tables whose stream description is missing, `zone` is the zone of
-    times without one. Raises UnreadableArchive or UsageError.
+    times without one. Sealed files are checked against their seals unless `check_seals` is false; `pinned_key` is the
+    public key (PEM) that must have signed the logs. Raises UnreadableArchive or UsageError.
     """
     settings = settings or Settings()
     if access is None:
@@ -140,10 +150,22 @@ def open_archive(
         cache = {"cache_dir": settings.cache_dir} if settings.origins else {}
         access = Access(**chosen, **cache, cache_limit_bytes=settings.cache_limit_bytes)  # type: ignore[arg-type]
     configured = {name: table.key_schema for name, table in settings.tables.items() if table.key_schema}
+    source = open_source(url, access)
+    is_checked = settings.check_seals if check_seals is None else check_seals
     return Archive(
-        open_source(url, access),
+        source,
         lambda: Engine(memory_limit=memory_limit or settings.memory_limit, threads=threads or settings.threads),
         key_schema={**configured, **settings.key_schema, **(key_schema or {})},
         now_ms=now_ms,
         zone=zone or settings.tz,
+        seals=_seal_reader(source, access, pinned_key or settings.pinned_key) if is_checked else None,
     )
+
+
+def _seal_reader(source: Source, access: Access, pinned_key: Path | None) -> SealReader:
+    folder = access.cache_dir.expanduser() / "logs"
+    if pinned_key is None:
+        return SealReader(source, folder=folder)
+    from query.note_check import load_public_key  # noqa: PLC0415  cryptography takes its time
+
+    return SealReader(source, pinned=load_public_key(pinned_key), folder=folder)

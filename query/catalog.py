@@ -1,12 +1,15 @@
 """What exists: the trails of an archive, and the evidence of one trail. Nothing is opened here but descriptions.
 
-Invariant: what stands among the segments and is no segment is an error, never skipped: a partial answer is none.
+Invariants: what stands among the segments and is no segment is an error, never skipped: a partial answer is none; a
+sealed description is parsed only after its digest matched; a sealed segment that is missing stays in the list, so that
+a question which would have read it finds out.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
@@ -21,6 +24,8 @@ from archiver.format.layout import (
     parse_stream_name,
 )
 from query.errors import AmbiguousTable, CorruptSegment, UnknownTable, UnreadableArchive
+from query.seal_log import SealMismatch
+from query.sealed import WITHOUT_SEALS, Sealed, check_sealed, missing
 from query.source import Source, StoredObject
 from query.table_ref import TableRef
 
@@ -29,38 +34,56 @@ _CLOSE_NAMES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class SegmentFile:
-    """A segment: where it stands in its trail, and the object that holds it."""
+    """A segment: where it stands in its trail, the object that holds it, and what the log says of it.
+
+    `is_sealed` is None in a trail without seals, or where nobody looked; `sha256` (hex) is the sealed digest;
+    `is_missing`: the log names it, and the archive does not have it.
+    """
 
     place: SegmentName
     stored: StoredObject
+    is_sealed: bool | None = None
+    sha256: str | None = None
+    is_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A baseline's description and its parts as objects."""
+    """A baseline's description and its parts as objects. `is_sealed` is as of segments."""
 
     name: BaselineName
     description: BaselineDescription
     parts: tuple[StoredObject, ...]
+    is_sealed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one trail before any file of rows is read; segments in order of hour and name."""
+    """What is known of one trail before any file of rows is read; segments in order of hour and name.
+
+    `sealed_to_ms` (epoch ms) is the end of what the newest seal looked at; None in a trail without seals, or where
+    nobody looked.
+    """
 
     trail: Trail
     segments: tuple[SegmentFile, ...]
     streams: dict[str, StreamDescription]
     baselines: tuple[Baseline, ...]
+    sealed_to_ms: int | None = None
 
     @classmethod
-    def of(cls, source: Source, trail: Trail) -> Self:
-        """Lists the trail's evidence. Raises CorruptSegment or UnreadableArchive for what does not belong."""
+    def of(cls, source: Source, trail: Trail, sealed: Sealed | None = None) -> Self:
+        """Lists the trail's evidence beside what is sealed of it.
+
+        Raises CorruptSegment or UnreadableArchive for what does not belong, SealMismatch for descriptions that are not
+        the sealed ones.
+        """
         return cls(
             trail=trail,
-            segments=tuple(_segment(trail, stored) for stored in source.objects(f"{trail.prefix}segments/")),
-            streams=_streams(source, trail),
-            baselines=_baselines(source, trail),
+            segments=_segments(source, trail, sealed),
+            streams=_streams(source, trail, sealed),
+            baselines=_baselines(source, trail, sealed),
+            sealed_to_ms=None if sealed is None else sealed.to_ms,
         )
 
 
@@ -136,11 +159,36 @@ def find_trail(known: Sequence[Trail], ref: TableRef) -> Trail:
     )
 
 
-def _segment(trail: Trail, stored: StoredObject) -> SegmentFile:
+def _segments(source: Source, trail: Trail, sealed: Sealed | None) -> tuple[SegmentFile, ...]:
+    listed = source.objects(f"{trail.prefix}segments/")
+    found = [_segment(trail, stored, sealed) for stored in listed]
+    if sealed is None or sum(segment.is_sealed is True for segment in found) == len(sealed.segments):
+        return tuple(found)
+    there = {stored.name.removeprefix(trail.prefix) for stored in listed}
+    found += [_missing_segment(trail, path, sealed) for path in sealed.segments if path not in there]
+    return tuple(sorted(found, key=lambda segment: segment.stored))
+
+
+def _segment(trail: Trail, stored: StoredObject, sealed: Sealed | None = None) -> SegmentFile:
+    path = stored.name.removeprefix(trail.prefix)
     try:
-        return SegmentFile(SegmentName.parse(stored.name.removeprefix(trail.prefix)), stored)
+        place = SegmentName.parse(path)
     except ValueError as error:
         raise _foreign(stored.name) from error
+    if sealed is None:
+        return SegmentFile(place, stored)
+    said = sealed.segments.get(path)
+    return SegmentFile(place, stored, is_sealed=said is not None, sha256=said and said.sha256)
+
+
+def _missing_segment(trail: Trail, path: str, sealed: Sealed) -> SegmentFile:
+    said = sealed.segments[path]
+    try:
+        place = SegmentName.parse(path)
+    except ValueError as error:
+        raise SealMismatch(f"a seal of {trail.prefix} names no segment", why=str(error), hint=WITHOUT_SEALS) from error
+    stored = StoredObject(trail.prefix + path, said.size_bytes or 0)
+    return SegmentFile(place, stored, is_sealed=True, sha256=said.sha256, is_missing=True)
 
 
 def _foreign(name: str) -> CorruptSegment:
@@ -151,13 +199,32 @@ def _foreign(name: str) -> CorruptSegment:
     )
 
 
-def _streams(source: Source, trail: Trail) -> dict[str, StreamDescription]:
+def _check_descriptions(trail: Trail, folder: str, there: Collection[str], sealed: Sealed | None) -> None:
+    """Raises SealedObjectMissing for sealed descriptions of a folder that are not there: every answer rests on them."""
+    named = () if sealed is None else (trail.prefix + path for path in sealed.descriptions if path.startswith(folder))
+    gone = sorted(name for name in named if name not in there)
+    if gone:
+        raise missing(gone)
+
+
+def _description(trail: Trail, name: str, path: Path, sealed: Sealed | None) -> bytes:
+    """The bytes of a description, after its digest matched, if it is sealed."""
+    content = path.read_bytes()
+    said = None if sealed is None else sealed.descriptions.get(name.removeprefix(trail.prefix))
+    if said is not None:
+        check_sealed(name, sha256(content).hexdigest(), said.sha256)
+    return content
+
+
+def _streams(source: Source, trail: Trail, sealed: Sealed | None) -> dict[str, StreamDescription]:
     stored = source.objects(f"{trail.prefix}streams/")
+    _check_descriptions(trail, "streams/", {item.name for item in stored}, sealed)
     described = {}
     for item, path in zip(stored, source.fetch(stored), strict=True):
+        content = _description(trail, item.name, path, sealed)
         try:
             label = parse_stream_name(item.name.removeprefix(trail.prefix))
-            description = StreamDescription.parse(path.read_bytes())
+            description = StreamDescription.parse(content)
             if StreamSource.parse(description.stream_arn) != StreamSource(trail, label):
                 raise ValueError(f"it describes {description.stream_arn}")  # noqa: TRY301  told like what the parser refuses
             described[label] = description
@@ -166,18 +233,23 @@ def _streams(source: Source, trail: Trail) -> dict[str, StreamDescription]:
     return described
 
 
-def _baselines(source: Source, trail: Trail) -> tuple[Baseline, ...]:
+def _baselines(source: Source, trail: Trail, sealed: Sealed | None) -> tuple[Baseline, ...]:
     stored = {item.name: item for item in source.objects(f"{trail.prefix}baselines/")}
+    _check_descriptions(trail, "baselines/", stored, sealed)
     described = [item for name, item in stored.items() if name.endswith("/baseline.json")]
     return tuple(
-        _baseline(trail, stored, item, path) for item, path in zip(described, source.fetch(described), strict=True)
+        _baseline(trail, stored, item, _description(trail, item.name, path, sealed), sealed)
+        for item, path in zip(described, source.fetch(described), strict=True)
     )
 
 
-def _baseline(trail: Trail, stored: dict[str, StoredObject], item: StoredObject, path: Path) -> Baseline:
+def _baseline(
+    trail: Trail, stored: dict[str, StoredObject], item: StoredObject, content: bytes, sealed: Sealed | None
+) -> Baseline:
+    inside = item.name.removeprefix(trail.prefix)
     try:
-        name = BaselineName.parse(item.name.removeprefix(trail.prefix))
-        description = BaselineDescription.parse(path.read_bytes())
+        name = BaselineName.parse(inside)
+        description = BaselineDescription.parse(content)
     except (ValueError, KeyError, TypeError) as error:
         raise _not_a_description(item.name, error) from error
     parts = []
@@ -190,7 +262,9 @@ def _baseline(trail: Trail, stored: dict[str, StoredObject], item: StoredObject,
                 hint="restore the object from the bucket's versions",
             )
         parts.append(stored[part_name])
-    return Baseline(name, description, tuple(parts))
+    return Baseline(
+        name, description, tuple(parts), is_sealed=None if sealed is None else inside in sealed.descriptions
+    )
 
 
 def _not_a_description(name: str, error: Exception) -> UnreadableArchive:

@@ -28,7 +28,7 @@ class Collection(Versioned):
     def __init__(self, table: "Table", partition: Mapping[str, Any]) -> None:
         self.table = table
         self.key = dict(partition)
-        self._segments = [segment.stored.name for segment in table.evidence.segments]
+        self._segments = table.evidence.segments
 
     @cached_property
     def _rows(self) -> dict[str, list[Row]]:

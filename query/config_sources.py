@@ -18,7 +18,7 @@ HOME_FILE = Path(".config/ddbtrail/config.toml")
 
 Found = tuple[Any, str, Folders]  # a value as it was given, its origin, the folders its paths start from
 
-_OF_AN_ARCHIVE = ("url", "derived", "on_failure", "profile", "region", "endpoint_url")
+_OF_AN_ARCHIVE = ("url", "derived", "on_failure", "profile", "region", "endpoint_url", "pinned_key", "check_seals")
 _FILE_KEYS: Mapping[str, Any] = {
     **{name: True for name in SETTINGS if name != "archive"},
     "default_archive": True,

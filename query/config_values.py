@@ -65,6 +65,13 @@ def _zone(value: Any, folders: Folders) -> str:
     return check_zone(_text(value, folders))
 
 
+def _boolean(value: Any, _folders: Folders) -> bool:
+    text = str(value).lower()
+    if not isinstance(value, bool | str) or text not in {"true", "false"}:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return text == "true"
+
+
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any, Folders], str]:
     def parse(value: Any, folders: Folders) -> str:
         if _text(value, folders) not in choices:
@@ -118,6 +125,8 @@ SETTINGS: Mapping[str, Parse] = {
     "tz": _zone,
     "output": _one_of(OUTPUTS),
     "color": _one_of(COLORS),
+    "check_seals": _boolean,
+    "pinned_key": _path,
     "cache_dir": _path,
     "cache_limit": _size_bytes,
     "memory_limit": _size_text,

@@ -5,7 +5,7 @@ duplicates.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from archiver.format.values import same_attributes
@@ -26,7 +26,8 @@ class Conflict:
 
 
 def find_conflicts(
-    rows: Sequence[tuple[str, str, str, str, int, str | None, str | None, int]], names: Sequence[str]
+    rows: Sequence[tuple[str, str, str, str, int, str | None, str | None, int]],
+    names: Sequence[str] | Mapping[int, str],
 ) -> tuple[Conflict, ...]:
     """The changes whose rows differ as values. A row: item key, label, sequence number, operation, creation time in ms,
     old and new image, and the index of its segment among `names`.

@@ -1,8 +1,9 @@
 """The gate before the query engine: no file of evidence is parsed before its bytes are checked.
 
-Checked are the file's own digest, its kind, its format, the root that its name promises and, where a baseline states
-one, its digest. All of that is looked for as bytes, so a damaged file never reaches a parser. What the gate cannot tell
-is whether somebody wrote another file and stamped it anew: that is for seals.
+A sealed file must have the digest that its seal says, and nothing else of it is looked at before. Of any other are
+checked its own digest, its kind, its format, the root that its name promises and, where a baseline states one, its
+digest. All of that is looked for as bytes, so a damaged file never reaches a parser. What the gate cannot tell of a
+file that is not sealed is whether somebody wrote another one and stamped it anew.
 """
 
 import os
@@ -17,6 +18,7 @@ from archiver.format import FORMAT_VERSION
 from archiver.format.columns import METADATA_FORMAT, METADATA_KIND, METADATA_ROOT
 from archiver.format.stamp import check_stamp, has_pair
 from query.errors import CorruptSegment
+from query.sealed import check_sealed
 
 Kind = Literal["segment", "baseline"]
 
@@ -27,13 +29,15 @@ _FILES_PER_THREAD: Final = 16
 @dataclass(frozen=True, slots=True)
 class EvidenceFile:
     """A local file to be read: the object it holds (for messages), and the root that its name promises or the digest
-    that its baseline states, each in hex, where there is one.
+    that its seal or its baseline states, each in hex, where there is one. `is_sealed`: the digest is vouched for by a
+    seal, be it through a sealed baseline.
     """
 
     path: Path
     name: str
     root: str | None = None
     sha256: str | None = None
+    is_sealed: bool = False
 
 
 class Gate:
@@ -45,7 +49,9 @@ class Gate:
         self._passed: set[tuple[EvidenceFile, Kind, int, int, int]] = set()
 
     def check(self, files: Sequence[EvidenceFile], kind: Kind) -> None:
-        """Raises CorruptSegment, naming the object, for the first file that is not whole evidence of this kind."""
+        """Raises SealMismatch or CorruptSegment, naming the object, for the first file that is not what was sealed, or
+        not whole evidence of this kind.
+        """
         # What a file looks like is noted before it is read: one that is replaced in between is read once more.
         seen = [(file, kind, *_looks(file)) for file in files]
         fresh = [look for look in seen if look not in self._passed]
@@ -71,12 +77,16 @@ def _looks(file: EvidenceFile) -> tuple[int, int, int]:
 def _check_file(file: EvidenceFile, kind: Kind) -> None:
     try:
         content = file.path.read_bytes()
+        if file.is_sealed and file.sha256 is not None:
+            check_sealed(file.name, sha256(content).hexdigest(), file.sha256)
         if not has_pair(content, METADATA_KIND, kind.encode()):
             raise ValueError(f"it is no {kind} of ddbtrail")  # noqa: TRY301  told like what the format leaf refuses
         if not has_pair(content, METADATA_FORMAT, str(FORMAT_VERSION).encode()):
             raise ValueError(f"it is not of format {FORMAT_VERSION}")  # noqa: TRY301
         if file.root is not None and not has_pair(content, METADATA_ROOT, file.root.encode()):
             raise ValueError("its root is not the one in its name")  # noqa: TRY301
+        if file.is_sealed:
+            return  # every byte is the one that was sealed, the stamp too
         check_stamp(content)
         if file.sha256 is not None and sha256(content).hexdigest() != file.sha256:
             raise ValueError(f"its digest is not the one that its baseline states, {file.sha256[:16]}")  # noqa: TRY301

@@ -3,13 +3,14 @@
 Invariant: order is stream label and sequence number, never time; an item with a change in conflict has no history.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from archiver.format.layout import Trail
 from query.answer import Change, Version
+from query.catalog import SegmentFile
 from query.conflicts import Conflict, find_conflicts
 from query.errors import IdentityConflict
 from query.plan import ReadPlan
@@ -17,7 +18,7 @@ from query.plan import ReadPlan
 Row = Mapping[str, Any]
 
 
-def changes_of_item(trail: Trail, rows: Sequence[Row], segments: Sequence[str]) -> list[Change]:
+def changes_of_item(trail: Trail, rows: Sequence[Row], segments: Sequence[SegmentFile]) -> list[Change]:
     """The changes of one item in order, with effective times. Raises IdentityConflict if rows contradict each other."""
     conflicts = conflicts_of(rows, segments)
     if conflicts:
@@ -32,8 +33,9 @@ def changes_of_item(trail: Trail, rows: Sequence[Row], segments: Sequence[str]) 
     return changes
 
 
-def change_of(trail: Trail, row: Row, segments: Sequence[str]) -> Change:
+def change_of(trail: Trail, row: Row, segments: Sequence[SegmentFile]) -> Change:
     """One row as a change; its effective time is that of the row alone."""
+    segment = segments[row["file_index"]]
     return Change(
         trail=trail,
         change_id=row["change_id"],
@@ -49,11 +51,12 @@ def change_of(trail: Trail, row: Row, segments: Sequence[str]) -> Change:
         new_image=row["new_image"],
         user_identity=row["user_identity"],
         event=row["event"],
-        segment=segments[row["file_index"]],
+        segment=segment.stored.name,
+        is_sealed=segment.is_sealed,
     )
 
 
-def conflicts_of(rows: Iterable[Row], segments: Sequence[str]) -> tuple[Conflict, ...]:
+def conflicts_of(rows: Sequence[Row], segments: Sequence[SegmentFile]) -> tuple[Conflict, ...]:
     """The changes that rows contradict each other about."""
     columns = (
         "item_key",
@@ -65,7 +68,8 @@ def conflicts_of(rows: Iterable[Row], segments: Sequence[str]) -> tuple[Conflict
         "new_image",
         "file_index",
     )
-    return find_conflicts([tuple(row[column] for column in columns) for row in rows], segments)
+    names = {row["file_index"]: segments[row["file_index"]].stored.name for row in rows}
+    return find_conflicts([tuple(row[column] for column in columns) for row in rows], names)
 
 
 def conflict_error(conflicts: Sequence[Conflict]) -> IdentityConflict:

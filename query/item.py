@@ -4,13 +4,14 @@ Invariants: `state` answers for every instant, and what it cannot know it calls 
 there is no answer, and say which of the reasons it is. The item's changes are read once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from archiver.format.record import item_key_text, key_hints
 from query.answer import Basis, Change, Outcome, State, Version
+from query.catalog import Baseline
 from query.diff import AttributeChange
 from query.diff import changes as attribute_changes
 from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCoverage
@@ -30,13 +31,17 @@ _RAISE: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class ItemState:
-    """The state of an item at a moment, the version that was valid then (if a change began it), and why, in words."""
+    """The state of an item at a moment, the version that was valid then (if a change began it), and why, in words.
+
+    `is_sealed`: every change of the item is sealed, and every baseline that was asked; None in a trail without seals.
+    """
 
     state: State
     version: Version | None
     at: Instant | Rev
     explanation: str
     plan: ReadPlan
+    is_sealed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,9 @@ class Item(Versioned):
         schema = table.key_schema
         names = tuple(attribute.name for attribute in schema.attributes) if schema else None
         pk, _ = key_hints(self.key, names)
-        segments = [segment.stored.name for segment in table.evidence.segments]
+        segments = table.evidence.segments
         with table.engine.ask() as question:
-            table.reader.read_segments(question, table.evidence.segments)
+            table.reader.read_segments(question, segments)
             if pk is None:
                 rows = question.arrow("item_rows_without_hint", {"item_key": self.item_key})
             else:
@@ -107,7 +112,8 @@ class Item(Versioned):
             words = explain(
                 state, at, changes=lambda: self._changes, version=version, plan=plan, coverage=states.coverage
             )
-            return ItemState(state, version, at, words, plan.read)
+            baselines = [baseline for baseline in (plan.floor, plan.ceiling) if baseline is not None]
+            return ItemState(state, version, at, words, plan.read, self._is_sealed(plan.read, baselines))
         finally:
             states.close()
 
@@ -189,7 +195,24 @@ class Item(Versioned):
             change.effective_ms,
         )
         words = explain(state, rev, changes=lambda: self._changes, version=version, plan=None, coverage=None)
-        return ItemState(state, version, rev, words, self.plan)
+        return ItemState(state, version, rev, words, self.plan, self._is_sealed(self.plan))
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Its changes, in order. Raises IdentityConflict."""
+        return tuple(self._changes)
+
+    @property
+    def unsealed(self) -> int:
+        """How many of its changes are not sealed yet; 0 in a trail without seals."""
+        return sum(change.is_sealed is False for change in self._changes)
+
+    def _is_sealed(self, plan: ReadPlan, baselines: Sequence[Baseline] = ()) -> bool | None:
+        if self.table.sealed_to_ms is None:
+            return None
+        if not plan.unsealed:
+            return True  # and the item's changes need not be read for it
+        return all(baseline.is_sealed for baseline in baselines) and all(change.is_sealed for change in self._changes)
 
     def _version_of(self, state: State) -> Version | None:
         """The version that a state belongs to: the one its change began, or one that began before any change."""

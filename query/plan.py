@@ -4,7 +4,7 @@ Invariant: a plan leaves a file out only where no row of it can change the answe
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from archiver.format.layout import HOUR_MS, hour_of
@@ -17,11 +17,12 @@ CLOCK_MARGIN_MS: Final = 2 * HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A file to be read, its size in bytes, and the reason."""
+    """A file to be read, its size in bytes, the reason, and whether it is sealed (None in a trail without seals)."""
 
     name: str
     size_bytes: int
     reason: str
+    is_sealed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,16 @@ class ReadPlan:
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 
+    @property
+    def unsealed(self) -> int:
+        """How many of the files are not sealed yet; 0 in a trail without seals."""
+        return sum(file.is_sealed is False for file in self.files)
+
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain data, for `--explain -o json`."""
         return {
             "question": self.question,
-            "files": [{"name": file.name, "size_bytes": file.size_bytes, "reason": file.reason} for file in self.files],
+            "files": [asdict(file) for file in self.files],
             "files_read": len(self.files),
             "files_total": self.total_files,
             "bytes": self.size_bytes,
@@ -93,7 +99,7 @@ def plan_state(
 def plan_changes(evidence: Evidence, question: str, *, since_ms: int | None, until_ms: int | None) -> ReadPlan:
     """The plan for the changes in a half-open range of `changed_at` (epoch ms; None: no bound)."""
     chosen = changes_between(evidence.segments, since_ms, until_ms)
-    files = tuple(_planned(segment.stored, "changes of this hour") for segment in chosen)
+    files = tuple(_planned(segment.stored, "changes of this hour", segment.is_sealed) for segment in chosen)
     return ReadPlan(question, files, len(evidence.segments), ("read every row of these hours, remove duplicates",))
 
 
@@ -128,6 +134,7 @@ def _segment_files(segments: Iterable[SegmentFile], at_ms: int) -> list[PlannedF
         _planned(
             segment.stored,
             "changes up to the instant" if segment.place.hour_ms <= at_ms else "what later changes say of the past",
+            segment.is_sealed,
         )
         for segment in segments
     ]
@@ -136,8 +143,8 @@ def _segment_files(segments: Iterable[SegmentFile], at_ms: int) -> list[PlannedF
 def _baseline_files(baseline: Baseline | None, role: str) -> list[PlannedFile]:
     if baseline is None:
         return []
-    return [_planned(part, f"baseline, the {role} of the instant") for part in baseline.parts]
+    return [_planned(part, f"baseline, the {role} of the instant", baseline.is_sealed) for part in baseline.parts]
 
 
-def _planned(stored: StoredObject, reason: str) -> PlannedFile:
-    return PlannedFile(stored.name, stored.size_bytes, reason)
+def _planned(stored: StoredObject, reason: str, is_sealed: bool | None) -> PlannedFile:
+    return PlannedFile(stored.name, stored.size_bytes, reason, is_sealed)

@@ -9,6 +9,7 @@ from query.coverage import LabelSpan
 from query.engine import Question
 from query.errors import UnreadableArchive
 from query.gate import EvidenceFile
+from query.sealed import missing
 from query.source import Source
 
 # Up to this much compressed evidence is read once and kept (DuckDB spills it beyond its memory limit): where a trail is
@@ -39,7 +40,9 @@ class Reader:
         self._loaded: list[EvidenceFile] | None = None
 
     def read_segments(self, question: Question, segments: Sequence[SegmentFile]) -> None:
-        """Makes segments the relation `changes`. Raises CorruptSegment, or UnreadableArchive if one is gone."""
+        """Makes segments the relation `changes`. Raises SealMismatch or CorruptSegment for one that is not what it
+        should be, UnreadableArchive for one that is gone, SealedObjectMissing for one that only its seal tells of.
+        """
         is_all = len(segments) == len(self._segments)
         if not segments or not is_all or sum(file.stored.size_bytes for file in segments) > _KEPT_BYTES:
             question.read_segments(self._fetch(segments))
@@ -64,10 +67,17 @@ class Reader:
         paths = self.source.fetch(baseline.parts)
         described = zip(paths, baseline.description.parts, baseline.parts, strict=True)
         question.read_baseline(
-            relation, [EvidenceFile(path, stored.name, sha256=part.sha256) for path, part, stored in described]
+            relation,
+            [
+                EvidenceFile(path, stored.name, sha256=part.sha256, is_sealed=bool(baseline.is_sealed))
+                for path, part, stored in described
+            ],
         )
 
     def _fetch(self, segments: Sequence[SegmentFile]) -> list[EvidenceFile]:
+        gone = [segment.stored.name for segment in segments if segment.is_missing]
+        if gone:
+            raise missing(gone)
         try:
             paths = self.source.fetch([segment.stored for segment in segments])
         except FileNotFoundError as error:
@@ -77,7 +87,7 @@ class Reader:
                 hint="evidence is never deleted by ddbtrail: find out who did, and restore the object's version",
             ) from error
         return [
-            EvidenceFile(path, segment.stored.name, segment.place.root)
+            EvidenceFile(path, segment.stored.name, segment.place.root, segment.sha256, bool(segment.is_sealed))
             for path, segment in zip(paths, segments, strict=True)
         ]
 

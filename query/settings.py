@@ -39,7 +39,8 @@ class Settings:
     """The resolved configuration. None means: not given, the one who uses it decides.
 
     URLs are `s3://bucket/prefix` or absolute folders. `origins` says of each name, as it is typed in a file, where its
-    value came from. Sizes are bytes; `memory_limit` is a size as DuckDB reads it.
+    value came from. Sizes are bytes; `memory_limit` is a size as DuckDB reads it. `pinned_key` is the file of the
+    public key that must have signed the seals.
     """
 
     archive_url: str | None = None
@@ -52,6 +53,8 @@ class Settings:
     tz: str | None = None
     output: str | None = None
     color: str = "auto"
+    check_seals: bool = True
+    pinned_key: Path | None = None
     cache_dir: Path = Path()
     cache_limit_bytes: int = _DEFAULT_CACHE_LIMIT_BYTES
     memory_limit: str | None = None

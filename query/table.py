@@ -79,6 +79,11 @@ class Table:
     def name(self) -> str:
         return self.trail.table_name
 
+    @property
+    def sealed_to_ms(self) -> int | None:
+        """The end of what the newest seal looked at (epoch ms); None without seals, or if they were not checked."""
+        return self.evidence.sealed_to_ms
+
     @cached_property
     def key_schema(self) -> KeySchema | None:
         """The key schema: from the newest stream description, else from the configured names and a record's types."""
@@ -189,7 +194,7 @@ class Table:
             conflicts = find_conflicts(question.rows("range_conflicts"), names)
             values["conflicting"] = [conflict.item_key for conflict in conflicts]
             rows = [row for batch in question.batches("range_changes", values) for row in batch.to_pylist()]
-        found: Iterable[Change] = (change_of(self.trail, row, names) for row in rows)
+        found: Iterable[Change] = (change_of(self.trail, row, segments) for row in rows)
         if where is not None:
             found = list(where_changes(list(found), where))[: limit if limit is not None else None]
         return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms))

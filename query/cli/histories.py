@@ -91,7 +91,7 @@ class Histories:
         self._redaction = redaction
         self._first: Change | None = None
         self.is_one_item = len(found) == 1 and hasattr(found[0], "item_key")
-        self.shown = self.total = 0
+        self.shown = self.total = self.unsealed = 0
         self.has_failed = False
 
     def __iter__(self) -> Iterator[ChangeView]:
@@ -105,6 +105,7 @@ class Histories:
                 self.has_failed = True
                 continue
             self.shown += len(views)
+            self.unsealed += sum(view.change.is_sealed is False for view in views)
             yield from views
 
     def _views(self, target: Target) -> list[ChangeView]:

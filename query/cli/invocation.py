@@ -15,7 +15,7 @@ from query.cli.options import Options, Which
 from query.cli.output import Target, choose_target
 from query.config import load
 from query.errors import UsageError
-from query.instant import Instant, echo_range
+from query.instant import Instant, echo_range, format_ms
 from query.period import parse_period
 from query.render.formats import json_document, text_of, write_parquet
 from query.render.records import plan_sheet
@@ -52,6 +52,7 @@ class Invocation:
         more: Mapping[str, str | None] = {},
     ) -> None:
         flags = {name: getattr(options, name) for name in _CONFIGURED} | dict(more)
+        flags["check_seals"] = False if options.no_seals else None
         if flags["output"] in formats:
             flags["output"] = None
         self.options = options
@@ -71,6 +72,8 @@ class Invocation:
         import query
 
         url = require_archive(self.settings)
+        if not self.settings.check_seals:
+            self.warn(f"seals are not checked ({self.settings.origins['check_seals']})")
         return query.open(url, settings=self.settings, now_ms=lambda: self.now_ms)
 
     def redaction(self, table: "Table") -> Redaction:
@@ -122,6 +125,13 @@ class Invocation:
         """Says what an answer cost."""
         if plan.files:
             self.note(f"read {_extent(plan)}")
+
+    def note_unsealed(self, table: "Table", unsealed: int, what: str) -> None:
+        """Says how many of `what` (as in "21 changes") an answer rests on are not sealed yet."""
+        if unsealed and table.sealed_to_ms is not None:
+            is_one = unsealed == 1
+            line = f"{grouped(unsealed)} of {what} {'is' if is_one else 'are'} not sealed yet"
+            self.note(f"{line} (sealed to {format_ms(table.sealed_to_ms)})")
 
     # --- what is written ---
 

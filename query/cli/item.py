@@ -54,6 +54,7 @@ def history(
     from query.diff import parse_path
     from query.render.records import change_sheet
     from query.render.story import Telling, heading, story
+    from query.render.text import counted
     from query.sort_condition import parse_sort_condition
 
     ops, most = parse_operations(which.op), check_limit(shown.limit)
@@ -82,6 +83,7 @@ def history(
         raise nothing_found(run, found, read.named, read.total, since_ms, until_ms)
     run.note(read.summary())
     run.note_plan(plan)
+    run.note_unsealed(found, read.unsealed, counted(read.shown, "change"))
     return FAILED if read.has_failed else FOUND
 
 
@@ -135,6 +137,7 @@ def diff(
     With `-o json-patch`, RFC 6902 operations that bring the plain item from one version to the other.
     """
     from query.cli.invocation import Invocation
+    from query.cli.outcome import note_unsealed_item
     from query.diff import parse_path, touches
     from query.render.json_patch import json_patch
     from query.render.records import difference_sheet
@@ -170,6 +173,8 @@ def diff(
     if not changes:
         run.note("no attribute differs")
     run.note_plan(item.plan)
+    if item.plan.unsealed and item.unsealed:
+        note_unsealed_item(run, found, item)
     return NOT_FOUND if changes and exit_code else FOUND
 
 

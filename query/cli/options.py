@@ -28,6 +28,10 @@ class Options:
     region: Annotated[str | None, Parameter(group=_ARCHIVE, help="AWS region.")] = None
     endpoint_url: Annotated[str | None, Parameter(group=_ARCHIVE, help="Where S3 answers, if not at AWS.")] = None
     cache_dir: Annotated[str | None, Parameter(group=_ARCHIVE, help="Folder for copies of what lies in S3.")] = None
+    no_seals: Annotated[
+        bool,
+        Parameter(group=_ARCHIVE, negative=(), help="Answer without looking at seals. [DDBTRAIL_CHECK_SEALS=false]"),
+    ] = False
     memory_limit: Annotated[str | None, Parameter(group=_ARCHIVE, help="Memory of the engine, such as 4GB.")] = None
     threads: Annotated[str | None, Parameter(group=_ARCHIVE, help="Threads of the engine.")] = None
     output: Annotated[

@@ -33,13 +33,25 @@ def show_answer(run: Invocation, table: "Table", item: "Item", answer: "ItemStat
     if is_guess:
         explanation = explanation.partition(_OFFER)[0]
         run.warn(f"this is a guess: {explanation}")
-    view = AnswerView(table.name, answer.state, answer.at, explanation, answer.version, redaction)
+    view = AnswerView(
+        table.name, answer.state, answer.at, explanation, answer.version, answer.is_sealed, redaction=redaction
+    )
     is_shown = answer.state.image is not None and (answer.state.outcome is Outcome.EXISTED or is_guess)
     _write(run, view, is_shown=is_shown)
     run.note_plan(answer.plan)
+    if answer.is_sealed is False:
+        note_unsealed_item(run, table, item)
     if is_shown:
         return FOUND
     return NOT_COVERED if answer.state.outcome is Outcome.UNKNOWN and not is_guess else NOT_FOUND
+
+
+def note_unsealed_item(run: Invocation, table: "Table", item: "Item") -> None:
+    """Says what of an item's changes is not sealed yet; if all are, then it is the baseline that was asked."""
+    if item.unsealed:
+        run.note_unsealed(table, item.unsealed, f"the item's {counted(len(item.changes), 'change')}")
+    elif table.sealed_to_ms is not None:
+        run.note(f"the baseline that was asked is not sealed yet (sealed to {format_ms(table.sealed_to_ms)})")
 
 
 def nothing_found(

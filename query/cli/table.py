@@ -76,6 +76,8 @@ def log(
         raise nothing_found(run, found, found.name, 0, since_ms, until_ms)
     run.note(f"{counted(len(views), 'change')} shown.")
     run.note_plan(plan)
+    unsealed = sum(view.change.is_sealed is False for view in views)
+    run.note_unsealed(found, unsealed, counted(len(views), "change"))
     return code
 
 
@@ -101,6 +103,7 @@ def as_of(
     """
     from query.cli.invocation import Invocation, at_text
     from query.render.records import state_sheet
+    from query.render.text import counted
     from query.render.views import StateView
 
     run = Invocation(options, formats=("ddb-json",))
@@ -119,6 +122,7 @@ def as_of(
             run.write(state_sheet(items, with_guesses=best_effort))
     _tell_state(run, state, items.count, f"{found.name} as of {at_text(at)}", are_guesses_shown=best_effort)
     run.note_plan(plan)
+    run.note_unsealed(found, plan.unsealed, f"{counted(len(plan.files), 'file')} read")
     return _tell_conflicts(state.conflicts) or (NOT_COVERED if strict and state.unknown else FOUND)
 
 

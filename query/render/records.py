@@ -74,10 +74,11 @@ CHANGE_COLUMNS: Final = (
     Column("user_identity", lambda view: _verbatim(view.change.user_identity), "json"),
     Column("event", lambda view: event_cell(view.change.event, view.redaction), "json"),
     Column("segment", lambda view: view.change.segment),
+    Column("is_sealed", lambda view: view.change.is_sealed, "boolean"),
 )
 _USUAL_OF_CHANGE: Final = (
     *("table_name", "item_key", "change_id", "op", "changed_at", "sequence_number", "stream_label"),
-    *("actor", "actor_source", "changed_attributes", "changes", "item"),
+    *("actor", "actor_source", "changed_attributes", "changes", "item", "is_sealed"),
 )
 _BRIEF_OF_CHANGE: Final = ("changed_at", "change_id", "op", "item_key", "actor", "changed_attributes")
 
@@ -104,10 +105,11 @@ ANSWER_COLUMNS: Final = (
     Column("actor", lambda view: view.version and view.version.actor),
     Column("actor_source", lambda view: view.version and view.version.change and view.version.change.actor_source),
     Column("explanation", lambda view: view.explanation),
+    Column("is_sealed", lambda view: view.is_sealed, "boolean"),
 )
 _USUAL_OF_ANSWER: Final = (
     *("table_name", "item_key", "at", "outcome", "item", "image", "change_id", "changed_at", "valid_from", "valid_to"),
-    *("actor", "actor_source", "basis", "is_guess", "reason", "explanation"),
+    *("actor", "actor_source", "basis", "is_guess", "reason", "explanation", "is_sealed"),
 )
 _BRIEF_OF_ANSWER: Final = ("item_key", "at", "outcome", "change_id", "changed_at", "item")
 
@@ -137,6 +139,7 @@ FILE_COLUMNS: Final = (
     Column("name", lambda file: file.name),
     Column("size_bytes", lambda file: file.size_bytes, "integer"),
     Column("reason", lambda file: file.reason),
+    Column("is_sealed", lambda file: file.is_sealed, "boolean"),
 )
 DIFFERENCE_COLUMNS: Final = (
     Column("path", lambda change: change.path),
@@ -184,8 +187,11 @@ def conflict_sheet(found: Iterable[ConflictView]) -> Sheet:
 
 
 def plan_sheet(files: Iterable[Any]) -> Sheet:
-    """The files that a question reads (`PlannedFile`)."""
-    return _whole(FILE_COLUMNS, files)
+    """The files that a question reads (`PlannedFile`); people are told which are sealed where any is."""
+    found = tuple(files)
+    names = tuple(column.name for column in FILE_COLUMNS)
+    has_seals = any(file.is_sealed is not None for file in found)
+    return Sheet(FILE_COLUMNS, found, names, names if has_seals else names[:-1])
 
 
 def difference_sheet(changes: Iterable[Any]) -> Sheet:

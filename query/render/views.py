@@ -63,13 +63,17 @@ class StateView:
 
 @dataclass(frozen=True, slots=True)
 class AnswerView:
-    """The answer of `get`: one item's state, the version it belongs to, and why. `at` is what was asked, resolved."""
+    """The answer of `get`: one item's state, the version it belongs to, and why. `at` is what was asked, resolved.
+
+    `is_sealed` is that of `query.item.ItemState`.
+    """
 
     table_name: str
     state: State
     at: Instant | Rev
     explanation: str
     version: Version | None = None
+    is_sealed: bool | None = None
     redaction: Redaction = NOTHING_REDACTED
 
 
