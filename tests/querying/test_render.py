@@ -73,7 +73,7 @@ def test_a_line_of_jsonl_is_a_whole_change():
         '"stream_label":"2026-01-01T00:00:00.000","actor":null,"actor_source":null,'
         '"changed_attributes":["status","total"],"changes":[{"path":"status","old":"NEW","new":"PAID"},'
         f'{{"path":"total","old":0.10,"new":{HUGE}}}],'
-        f'"item":{{"pk":"CUST#7","status":"PAID","tags":["a","b"],"total":{HUGE}}}},"is_sealed":null}\n'
+        f'"item":{{"pk":"CUST#7","status":"PAID","tags":["a","b"],"total":{HUGE}}},"is_sealed":null}}\n'
     )
 
 
