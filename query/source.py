@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -113,7 +114,7 @@ class FolderSource:
             for file in files:
                 name = f"{relative}/{file}"
                 if name > start_after and (not stop_before or name < stop_before) and not file.startswith(_HIDDEN):
-                    found.append(StoredObject(name, Path(parent, file).stat().st_size))
+                    found.append(StoredObject(name, _size_of_file(Path(parent, file), self.url)))
         return sorted(found)
 
     def fetch(self, wanted: Sequence[StoredObject]) -> list[Path]:
@@ -121,6 +122,19 @@ class FolderSource:
 
     def versions(self, prefix: str) -> None:  # noqa: ARG002
         return None
+
+
+def _size_of_file(path: Path, url: str) -> int:
+    """The size of a regular file: reading anything else may never end. Raises UnreadableArchive."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(url, error) from error
+    if not S_ISREG(status.st_mode):
+        raise UnreadableArchive(
+            f"could not read {url}", why=f"{path} is no file", hint="find out who put it there, and remove it"
+        )
+    return status.st_size
 
 
 def _may_hold(folder: str, start_after: str, stop_before: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
-from query.cli.exits import drop_output
+from query.cli.exits import FAILED, drop_output, tell_lines
 from query.cli.options import Options, Table, Which
 from query.errors import UnknownTable
 
@@ -110,6 +110,10 @@ def verify(
     except BrokenPipeError:
         # Whoever read the report has seen enough of it; the exit code is for whoever reads that.
         drop_output()
+    except OSError as error:
+        drop_output()
+        tell_lines([f"the report could not be written: {error.strerror or error}"])
+        return found.exit_code or FAILED
     return found.exit_code
 
 

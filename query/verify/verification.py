@@ -85,7 +85,8 @@ class Verification:
         for problem in problems:
             self._counts[problem.code] = self._counts.get(problem.code, 0) + 1
             if self._counts[problem.code] <= MOST_PROBLEMS:
-                self.problems.append(problem)
+                # Whoever writes to an archive chooses names, also such as are no text, which no report could hold.
+                self.problems.append(Problem(problem.code, _text(problem.name), _text(problem.detail)))
 
     def skip(self, what: str, why: str) -> None:
         """Says that something was not looked at."""
@@ -103,3 +104,7 @@ class Verification:
     @property
     def exit_code(self) -> int:
         return exit_code(self.problems)
+
+
+def _text(told: str) -> str:
+    return told.encode("utf-8", "backslashreplace").decode()

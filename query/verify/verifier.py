@@ -251,7 +251,7 @@ def _parts(found: Verification, source: Source, held: Inventory, inside: str, *,
         return  # missing, and told
     try:
         entry = held.said.baselines.get(inside)
-        description = BaselineDescription.parse(_content(source, stored, entry and entry.file_sha256))
+        description = BaselineDescription.parse(_content(source, stored, None if entry is None else entry.file_sha256))
         folder = BaselineName.parse(inside).folder
     except (ValueError, TypeError, KeyError, OSError, UnreadableArchive):
         return  # its own check says why
