@@ -2,7 +2,8 @@
 -- they are the same value is not for SQL. Items that nobody compares have a verdict of their own, by the first that holds.
 CREATE TEMP TABLE reconciled AS
 WITH told AS (
-    SELECT item_key, rule, image, change_id, changed_at_ms FROM answers
+    -- An item that was asked for by its key has a row also where the trail knows nothing of it.
+    SELECT item_key, rule, image, change_id, changed_at_ms FROM answers WHERE reason IS DISTINCT FROM 'no-fact'
 ),
 shown AS (
     SELECT item_key, image FROM live

@@ -204,3 +204,9 @@ def test_differences_are_counted_beyond_those_listed(compare, monkeypatch):
     found = compare(records, {str(n): TWO for n in range(1, 6)})
     assert (found.different, [one.item_key for one in found.differences]) == (5, [key("1"), key("2")])
     assert dataclasses.replace(found, differences=()).different == 5
+
+
+def test_an_item_that_the_trail_never_met_is_confirmed_at_a_second_look(compare):
+    """It is asked for by its key, and still nothing is known of it."""
+    found = compare([INSERTED], {"b": ONE}, item_keys=[key("b")], is_from_beginning=True)
+    assert told(found) == [("b", "missing-in-archive", None)]

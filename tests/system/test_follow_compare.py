@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import orjson
@@ -13,6 +14,7 @@ from archiver.format.layout import SegmentName, StreamSource, Trail
 from archiver.segment import check_segment
 from query.cli import run
 from query.errors import QueryError
+from tests.simulator.values import VALUES
 from tests.system.parts import REGION
 from tests.system.test_follow_ministack import LiveTable, endpoint, follow  # noqa: F401  `endpoint` is a fixture
 
@@ -88,8 +90,6 @@ def test_a_life_that_vanished_from_the_archive_is_found_and_nothing_is_written(t
 
 def compare_after_grace(table, capsys):
     """The changes are some seconds old by now, and a second is the shortest grace."""
-    import time
-
     time.sleep(2.1)
     return compare(table, capsys, "copy", "--grace", "1s")
 
@@ -122,8 +122,6 @@ def test_what_makes_no_sense_together_is_refused(table, tmp_path, capsys, option
 
 def test_people_see_what_is_missing(table, tmp_path, capsys):
     """The words of every other command: item, short id, time; and what the check cannot see."""
-    import time
-
     (tmp_path / "archive").mkdir()
     table.put(1, {"S": "x"})
     time.sleep(2.1)
@@ -133,3 +131,68 @@ def test_people_see_what_is_missing(table, tmp_path, capsys):
     assert "✗ second-reader: 1 missing in the archive" in out
     assert "missing    at=1 sk=o-1  @" in out
     assert "second-reader cannot see" in out
+
+
+# --- the live table ---
+
+
+def coverage(table, capsys, *options):
+    """Exit code and document of `coverage`."""
+    tokens = ["coverage", table.name, "-a", "archive", "--region", REGION, "-o", "json", "--settle", "0s"]
+    code = run([*tokens, "--endpoint-url", os.environ["AWS_ENDPOINT_URL"], *options])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def line_of(document, check):
+    (found,) = (detector for detector in document["detectors"] if detector["check"] == check)
+    return found["result"], found["detail"]
+
+
+def test_a_scan_finds_the_last_change_that_the_archive_does_not_have(table, capsys, monkeypatch):
+    """Every type of value compares equal with what a consistent scan gives; the table is read again where it differs."""
+    monkeypatch.setattr("query.reconcile.CLOCK_MARGIN_MS", 0)
+    for number, value in enumerate(VALUES):
+        table.put(number, value)
+    table.delete(0)
+    assert follow(table) == 0
+    capsys.readouterr()
+    time.sleep(2.1)  # times have a grain of a second: nothing of this second is compared
+    code, whole = coverage(table, capsys, "--scan", "--from-beginning")
+    assert line_of(whole, "reconciliation") == ("passed", f"{len(VALUES) - 1} items compared")
+    assert code == 0
+
+    table.put(1, {"S": "not archived"})
+    table.put(500, {"S": "not archived"})
+    table.delete(2)
+    code, found = coverage(table, capsys, "--scan", "--from-beginning")
+    assert code == 3
+    assert sorted((one["item_key"]["sk"], one["op"]) for one in found["missing"]) == [
+        ("o-1", "MODIFY"),
+        ("o-2", "REMOVE"),
+        ("o-500", "INSERT"),
+    ]
+    assert follow(table) == 0
+    capsys.readouterr()
+    time.sleep(2.1)
+    assert coverage(table, capsys, "--scan", "--from-beginning")[0] == 0
+
+
+def test_items_that_just_changed_are_not_compared(table, capsys):
+    """Within a minute nobody knows whether the change or the scan came first."""
+    table.put(1, {"S": "x"})
+    assert follow(table) == 0
+    capsys.readouterr()
+    code, found = coverage(table, capsys, "--scan")
+    assert (code, line_of(found, "reconciliation")[0]) == (4, "not-checked")
+    assert found["reconciliation"]["items_changed_meanwhile"] == 1
+
+
+def test_a_table_that_cannot_be_scanned_exits_4(table, capsys):
+    """It was asked for, and nobody looked."""
+    table.put(1, {"S": "x"})
+    assert follow(table) == 0
+    capsys.readouterr()
+    table.client.delete_table(TableName=table.name)
+    code, found = coverage(table, capsys, "--scan")
+    assert (code, line_of(found, "reconciliation")[0]) == (4, "not-checked")
+    assert "AWS did not answer" in line_of(found, "reconciliation")[1]
