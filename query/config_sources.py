@@ -19,6 +19,7 @@ HOME_FILE = Path(".config/ddbtrail/config.toml")
 Found = tuple[Any, str, Folders]  # a value as it was given, its origin, the folders its paths start from
 
 _OF_AN_ARCHIVE = ("url", "derived", "on_failure", "profile", "region", "endpoint_url", "pinned_key", "check_seals")
+_FLAGS = {"check_seals": "--no-seals"}  # those that are not called as the setting is
 _FILE_KEYS: Mapping[str, Any] = {
     **{name: True for name in SETTINGS if name != "archive"},
     "default_archive": True,
@@ -84,4 +85,5 @@ def from_environ(environ: Mapping[str, str], folders: Folders) -> dict[str, Foun
 
 def from_flags(flags: Mapping[str, object], folders: Folders) -> dict[str, Found]:
     """The settings that were given as flags, by name."""
-    return {name: (value, f"--{name.replace('_', '-')}", folders) for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value is not None}
+    return {name: (value, _FLAGS.get(name, f"--{name.replace('_', '-')}"), folders) for name, value in given.items()}
