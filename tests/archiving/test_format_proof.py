@@ -241,6 +241,7 @@ def changed(**members):
         ({"record_path": [LEAVES[2].hex(), LEAVES[1].hex()]}, "segment"),
         ({"record_path": [LEAVES[1].hex().upper(), LEAVES[2].hex()]}, "hex"),
         ({"record_path": [LEAVES[1].hex()[:-2], LEAVES[2].hex()]}, "hex"),
+        ({"record_path": [LEAVES[1].hex() + "00", LEAVES[2].hex()]}, "hex"),
         ({"record_path": [1, 2]}, "hex"),
         ({"entry_path": json.loads(WORKED)["record_path"]}, "checkpoint"),
         ({"checkpoint": None}, "checkpoint"),
