@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 import orjson
@@ -12,8 +13,12 @@ import pytest
 
 from archiver.format.layout import SegmentName, StreamSource, Trail
 from archiver.segment import check_segment
+from archiver.store import FolderStore
+from archiver.streams import Streams
+from archiver.writer import Writer
 from query.cli import run
 from query.errors import QueryError
+from tests.delivery import delivered
 from tests.simulator.values import VALUES
 from tests.system.parts import REGION
 from tests.system.test_follow_ministack import LiveTable, endpoint, follow  # noqa: F401  `endpoint` is a fixture
@@ -92,6 +97,34 @@ def compare_after_grace(table, capsys):
     """The changes are some seconds old by now, and a second is the shortest grace."""
     time.sleep(2.1)
     return compare(table, capsys, "copy", "--grace", "1s")
+
+
+def test_a_change_that_somebody_invented_exits_1(table, capsys):
+    """The archive says that an item changed, and the table's own stream does not."""
+    table.put(1, {"S": "x"})
+    time.sleep(1.1)
+    table.put(2, {"S": "y"})
+    assert follow(table) == 0
+    capsys.readouterr()
+    time.sleep(2.1)
+    code, whole = compare(table, capsys, "archive", "--grace", "1s")
+    assert (code, whole["agreed"]) == (0, 2)
+    key = {"sk": {"S": "o-1"}, "at": {"N": "1"}}
+    forged = delivered(
+        "REMOVE",
+        key,
+        {"value": {"S": "x"}, "count": {"N": "0"}},
+        sequence_number=10**24,
+        changed_at_s=datetime.fromisoformat(whole["invented_would_be_seen"]["since"]).timestamp(),
+        arn=table.stream_arn,
+        event_id="f" * 32,
+    )
+    Writer(FolderStore(Path("archive")), Streams()).archive([forged], now_ms=0)
+    code, found = compare(table, capsys, "archive", "--grace", "1s")
+    assert (code, found["invented"], found["agreed"]) == (1, 1, 2)
+    (told,) = found["disagreements"]
+    assert (told["kind"], told["item_key"], told["op"]) == ("invented", {"at": 1, "sk": "o-1"}, "REMOVE")
+    assert told["segment"].endswith(".parquet")
 
 
 def test_what_has_not_arrived_yet_is_on_its_way(table, tmp_path, capsys):
