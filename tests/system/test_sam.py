@@ -23,10 +23,13 @@ import pytest
 import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from archiver.format.seal import Seal, seal_name
 from archiver.format.values import comparable_attributes
+from archiver.signer import public_pem
 from infra import build
-from infra.cloudformation import TEMPLATE, sam_template, sam_text
+from infra.cloudformation import FUNCTIONS, TEMPLATE, sam_template, sam_text
 from tests.infra.on_ministack import as_ministack_takes_it
 from tests.system import parts
 from tests.system.test_package import HERE
@@ -56,6 +59,18 @@ class Machine:
         program = Path(sys.executable).with_name("ddbtrail")
         printed = self._run(program, *arguments, "-o", "jsonl", exit_codes=exit_codes)
         return [json.loads(line) for line in printed.split("\n") if line]
+
+    def code(self, *arguments):
+        """The exit code of a command of ours; what it said is shown if a test fails."""
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("ddbtrail")), *map(str, arguments)],
+            env=self.environ,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+        )
+        print(done.stdout[-3_000:], done.stderr[-3_000:])
+        return done.returncode
 
     def typed(self, command):
         """A command of ours as it was printed. It must succeed."""
@@ -111,8 +126,9 @@ def for_ministack(built, package="archiver", without=()):
     document = template["Resources"]["ArchivePolicy"]["Properties"]["PolicyDocument"]
     assert set(without) <= {statement["Sid"] for statement in document["Statement"]}
     document["Statement"] = [statement for statement in document["Statement"] if statement["Sid"] not in without]
-    code = template["Resources"]["ArchiveFunction"]["Properties"]
-    code["CodeUri"] = code["CodeUri"].replace("archiver", package)
+    for function in FUNCTIONS:
+        code = template["Resources"][function]["Properties"]
+        code["CodeUri"] = code["CodeUri"].replace("archiver", package)
     taken = built.with_name("for-ministack.yaml")
     taken.write_text(yaml.dump(template, Dumper=Plain, sort_keys=False))
     return taken
@@ -197,6 +213,11 @@ class Trail:
         history = [version["op"] for version in self._ask("history", TABLE, key)]
         assert history[::-1] == [op for op, written in orders.written if written == key]
 
+    def is_verified(self, pinned, head):
+        """The exit code of a reviewer who pinned the public key and a checkpoint."""
+        pins = ("--pinned-key", pinned, "--pinned-checkpoint", head)
+        return self.machine.code("verify", TABLE, "-a", self.url, *pins)
+
     def _ask(self, command, *arguments):
         return self.machine.ddbtrail(command, *arguments, "-a", self.url)
 
@@ -221,6 +242,18 @@ class Deployed:
 
     def function(self):
         return self.client("lambda").get_function_configuration(FunctionName=self.resources()["ArchiveFunction"])
+
+    def seal(self):
+        """What the function that seals answers when it is called."""
+        answer = self.client("lambda").invoke(FunctionName=self.outputs()["SealFunctionName"])
+        payload = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, payload
+        return payload
+
+    def public_key(self):
+        """What a reviewer pins (PEM), as the stack's output says it is fetched."""
+        told = self.client("kms").get_public_key(KeyId=self.outputs()["SigningKeyArn"])
+        return public_pem(load_der_public_key(told["PublicKey"]))
 
     def mapping(self):
         return self.client("lambda").get_event_source_mapping(UUID=self.resources()["StreamMapping"])
@@ -265,8 +298,9 @@ def test_sam_build_leaves_the_package_alone(sam_installed, built, tmp_path):
     out = tmp_path / ".aws-sam" / "build"
     machine.sam("build", "--template", built, "--build-dir", out)
     assert [path.name for path in out.iterdir()] == ["template.yaml"], "nothing was built"
-    code = sam_template(out / "template.yaml")["Resources"]["ArchiveFunction"]["Properties"]["CodeUri"]
-    assert (out / code).resolve() == built.with_name(f"archiver-{HERE}.zip")
+    for function in FUNCTIONS:
+        code = sam_template(out / "template.yaml")["Resources"][function]["Properties"]["CodeUri"]
+        assert (out / code).resolve() == built.with_name(f"archiver-{HERE}.zip")
 
 
 def test_the_stack_lives_on_sam_and_its_archive_outlives_it(sam_installed, built, tmp_path):
@@ -291,6 +325,14 @@ def test_the_stack_lives_on_sam_and_its_archive_outlives_it(sam_installed, built
         (shown,) = machine.ddbtrail(*status.split()[1:], exit_codes=(0, 1))
         assert (shown["mapping_state"], shown["held_back_objects"]) == ("Enabled", 0)
         assert {found["check"] for found in shown["findings"] if found["result"] == "failed"} <= {"last-result"}
+        assert stack.seal()["segment"] >= 1
+        pinned, head = tmp_path / "orders.pub", tmp_path / "head"
+        pinned.write_bytes(stack.public_key())
+        head.write_bytes(newest_seal(client("s3"), made["Archive"]).checkpoint.compose())
+        # As often as it may, to see it: the countdown begins again, and two steps on it has run out.
+        every = {"Name": made["SealSchedule"], "ScheduleExpression": "rate(1 minute)", "State": "ENABLED"}
+        client("events").put_rule(**every)
+        called_at = time.monotonic()
         orders.some_writes(10, 20)
         trail.answers(orders, trail.arrives(orders, stack.log))
 
@@ -301,6 +343,14 @@ def test_the_stack_lives_on_sam_and_its_archive_outlives_it(sam_installed, built
         assert (stack.function()["MemorySize"], stack.mapping()["MaximumBatchingWindowInSeconds"]) == (1_024, 1)
         orders.some_writes(30, 10)
         changes = trail.arrives(orders, stack.log)
+        size = newest_seal(client("s3"), made["Archive"]).after.size
+        while (after := newest_seal(client("s3"), made["Archive"])).after.size == size:
+            assert time.monotonic() - called_at < 60 + PATIENCE_S, "the schedule called nothing"
+            time.sleep(1)
+        assert after.size_before >= size
+        assert stack.seal()["seals"] == 1
+        assert trail.is_verified(pinned, head) == 0
+        key = stack.outputs()["SigningKeyArn"]
 
         machine.sam("delete", "--stack-name", STACK, "--no-prompts")
         with pytest.raises(ClientError, match="ResourceNotFound"):
@@ -315,9 +365,13 @@ def test_the_stack_lives_on_sam_and_its_archive_outlives_it(sam_installed, built
             StreamArn=orders.stream_arn,
             BatchingWindowSeconds=1,
             ArchiveBucket=made["Archive"],
+            SigningKeyArn=key,
         )
         assert stack.outputs()["ArchiveUrl"] == trail.url
         trail.answers(orders, trail.arrives(orders, stack.log))
+        assert trail.is_verified(pinned, head) == 0, "what is not sealed yet is within its time"
+        assert stack.seal()["segment"] >= 1, "the key outlived its stack, and the log goes on"
+        assert trail.is_verified(pinned, head) == 0
         after = versions(client("s3"), made["Archive"])
         assert kept.items() <= after.items(), "what was archived is left alone"
         assert {len(found) for found in after.values()} == {1}, "and nothing was written a second time"
@@ -327,8 +381,10 @@ def test_the_function_works_with_its_own_role_which_reaches_no_further(sam_insta
     """With signatures and policies enforced (AUTH), by an evaluator that is not the tests' own.
 
     Two statements of the archive's policy would refuse every put here: OnlyCreate, since MiniStack never fills the key
-    `s3:if-none-match`, and OnlyTls, since it speaks HTTP. The second is put back to see it refuse. The break-glass role
-    is not tried: MiniStack compares aws:PrincipalArn with the session's ARN, where AWS gives the role's.
+    `s3:if-none-match`, and OnlyTls, since it speaks HTTP. The second is put back to see it refuse. MiniStack compares
+    aws:PrincipalArn with the session's ARN, where AWS gives the role's. So the break-glass role is not tried, and
+    OnlySealerSeals, in the bucket's and in the key's policy, would refuse the sealer too: the first is left out, the
+    second is seen to refuse it, and then the key's policy names the role as a principal.
     """
     with machine_and_client(tmp_path, AUTH="true") as (machine, client), contextlib.ExitStack() as clients:
         iam, orders, stack = client("iam"), Orders(client("dynamodb")), Deployed(client)
@@ -337,7 +393,7 @@ def test_the_function_works_with_its_own_role_which_reaches_no_further(sam_insta
         iam.put_role_policy(RoleName="admin", PolicyName="everything", PolicyDocument=everything)
         deploy(
             machine,
-            for_ministack(built, without={"OnlyCreate", "OnlyTls"}),
+            for_ministack(built, without={"OnlyCreate", "OnlyTls", "OnlySealerSeals"}),
             StreamArn=orders.stream_arn,
             BatchingWindowSeconds=1,
         )
@@ -345,12 +401,25 @@ def test_the_function_works_with_its_own_role_which_reaches_no_further(sam_insta
         made, outputs = stack.resources(), stack.outputs()
         Trail(machine, outputs["ArchiveUrl"]).arrives(orders, stack.log)
 
-        function, admin = (
+        with pytest.raises(AssertionError, match="kms:Sign"):
+            stack.seal()
+        let_sign(client("kms"), outputs["SigningKeyArn"], outputs["SealRoleArn"])
+        assert stack.seal()["segment"] >= 1, "by its own role, which may read and list what it seals"
+        function, admin, sealer = (
             clients.enter_context(contextlib.closing(as_role(client("sts"), arn)))
-            for arn in (outputs["ArchiveRoleArn"], admin_arn)
+            for arn in (outputs["ArchiveRoleArn"], admin_arn, outputs["SealRoleArn"])
         )
         archive, trail = made["Archive"], "ddbtrail/v1/account=000000000000/region=us-east-1/table_name=orders"
         segment, *_ = (name for name in versions(client("s3"), archive) if "/segments/" in name)
+        as_admin, as_archiver = (
+            clients.enter_context(contextlib.closing(as_role(client("sts"), arn, "kms")))
+            for arn in (admin_arn, outputs["ArchiveRoleArn"])
+        )
+        message = {"Message": b"a forged head", "MessageType": "RAW", "SigningAlgorithm": "ED25519_SHA_512"}
+        for signer in (as_admin, as_archiver):
+            with pytest.raises(ClientError, match="AccessDenied"):
+                signer.sign(KeyId=outputs["SigningKeyArn"], **message)
+        assert as_admin.get_public_key(KeyId=outputs["SigningKeyArn"])["KeySpec"] == "ECC_NIST_EDWARDS25519"
         for refused in (
             lambda: function.list_objects_v2(Bucket=archive),
             lambda: function.get_object(Bucket=archive, Key=segment),
@@ -361,11 +430,21 @@ def test_the_function_works_with_its_own_role_which_reaches_no_further(sam_insta
             lambda: function.list_objects_v2(Bucket=made["Derived"]),
             lambda: function.get_object(Bucket=made["OnFailure"], Key="aws/lambda/x"),
             lambda: admin.delete_object(Bucket=archive, Key=segment),
+            lambda: sealer.delete_object(Bucket=archive, Key=f"{trail}/{seal_name(0)}"),
+            lambda: sealer.put_object(Bucket=archive, Key=segment, Body=b""),
+            lambda: sealer.put_object(Bucket=archive, Key=f"{trail}/quarantine/x", Body=b""),
+            lambda: sealer.put_object(Bucket=archive, Key=f"{trail.replace('orders', 'others')}/seals/x", Body=b""),
+            lambda: sealer.get_object(Bucket=archive, Key=segment.replace("orders", "customers")),
+            lambda: sealer.list_objects_v2(Bucket=made["OnFailure"]),
+            lambda: sealer.get_object(Bucket=made["OnFailure"], Key="aws/lambda/x"),
+            lambda: function.put_object(Bucket=archive, Key=f"{trail}/{seal_name(0)}", Body=b""),
         ):
             with pytest.raises(ClientError, match="AccessDenied"):
                 refused()
         assert admin.get_object(Bucket=archive, Key=segment)["ContentLength"] > 0
         function.put_object(Bucket=archive, Key=f"{trail}/quarantine/x", Body=b"")  # its credentials are good
+        assert sealer.get_object(Bucket=archive, Key=segment)["ContentLength"] > 0
+        sealer.put_object(Bucket=archive, Key=f"{trail}/seals/x", Body=b"")
 
         shipped = sam_template(built)["Resources"]["ArchivePolicy"]["Properties"]["PolicyDocument"]["Statement"]
         (tls,) = (statement for statement in shipped if statement["Sid"] == "OnlyTls")
@@ -378,15 +457,30 @@ def test_the_function_works_with_its_own_role_which_reaches_no_further(sam_insta
             function.put_object(Bucket=archive, Key=f"{trail}/segments/x", Body=b"")
 
 
+def let_sign(kms, key, role_arn):
+    """The key's policy with the role itself as the principal, in place of the account under a condition."""
+    shipped = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    (signs,) = (statement for statement in shipped["Statement"] if statement["Sid"] == "OnlySealerSigns")
+    assert signs.pop("Condition") == {"ArnEquals": {"aws:PrincipalArn": role_arn}}
+    signs["Principal"] = {"AWS": role_arn}
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(shipped))
+
+
+def newest_seal(s3, bucket):
+    """The last seal of the table's log."""
+    *_, name = sorted(name for name in versions(s3, bucket) if "/seals/" in name)
+    return Seal.parse(s3.get_object(Bucket=bucket, Key=name)["Body"].read())
+
+
 def policy(action, **more):
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, **more}]})
 
 
-def as_role(sts, arn):
-    """An S3 client of somebody who has assumed the role."""
+def as_role(sts, arn, service="s3"):
+    """A client of somebody who has assumed the role."""
     given = sts.assume_role(RoleArn=arn, RoleSessionName="somebody")["Credentials"]
     return boto3.client(
-        "s3",
+        service,
         endpoint_url=sts.meta.endpoint_url,
         region_name=parts.REGION,
         aws_access_key_id=given["AccessKeyId"],
