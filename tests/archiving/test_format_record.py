@@ -4,11 +4,12 @@ import json
 from itertools import permutations
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 
 from archiver.format.canonical import canonical, canonical_numbers
-from archiver.format.envelope import envelope_members, event_members, ordinary_texts
+from archiver.format.envelope import envelope_members, event_members, ordinary_frame, ordinary_texts
 from archiver.format.keytext import key_text
 from archiver.format.layout import StreamSource
 from archiver.format.merkle import leaf_digest
@@ -83,6 +84,64 @@ def test_an_ordinary_record_takes_the_short_road(delivered):
     )
     assert texts is not None
     assert not is_normal or record.event == texts[0]
+
+
+def without(members, name, **others):
+    return {other: value for other, value in members.items() if other != name} | others
+
+
+@pytest.mark.parametrize("name", ["eventVersion", "awsRegion", "StreamViewType", "SizeBytes"])
+@pytest.mark.parametrize("value", ["unknown", None, 1, 1.5, True, ["x"]], ids=repr)
+def test_an_unusual_field_takes_the_general_road(name, value):
+    """As many fields as an ordinary record has, but one of them unknown or of another kind: the short road knows
+    neither its place nor its spelling.
+    """
+    whole = record_of(1)
+    place = whole["dynamodb"] if name in whole["dynamodb"] else whole
+    changed = without(place, name, other=1) if value == "unknown" else place | {name: value}
+    delivered_record = changed if place is whole else whole | {"dynamodb": changed}
+    record = change_record(delivered_record, SOURCE, None)
+    assert (record.event, record.leaf) == general_texts(delivered_record, record)
+
+
+def test_a_record_without_its_arn_is_not_of_the_short_road():
+    """Were it taken for one, the envelope would say null where it must say nothing."""
+    whole = record_of(1)
+    images = {"old": canonical(whole["dynamodb"]["OldImage"]), "new": canonical(whole["dynamodb"]["NewImage"])}
+    keys = canonical(whole["dynamodb"]["Keys"])
+    assert ordinary_texts(whole, whole["dynamodb"], keys=keys, **images) is not None
+    for unusual in (without(whole, "eventSourceARN", other=1), whole | {"eventSourceARN": 1}):
+        assert ordinary_texts(unusual, unusual["dynamodb"], keys=keys, **images) is None
+
+
+@pytest.mark.parametrize("identity", [None, b'{"principalId":"dynamodb.amazonaws.com","type":"Service"}'])
+def test_the_envelope_of_a_frame_is_the_general_one(identity):
+    """Also for deletions by TTL, which name who deleted."""
+    whole = record_of(1)
+    record = change_record(whole, SOURCE, None)
+    stream = whole["dynamodb"]
+    frame = ordinary_frame(whole["eventSourceARN"], whole["awsRegion"], whole["eventVersion"], stream["StreamViewType"])
+    general = envelope_members(
+        record.change_id,
+        record.op,
+        record.item_key,
+        record.old_image,
+        record.new_image,
+        identity,
+        orjson.loads(record.event),
+    )
+    short = frame.envelope(
+        record.change_id,
+        record.op,
+        record.item_key,
+        record.old_image,
+        record.new_image,
+        stream["SequenceNumber"],
+        CHANGED_AT_S,
+        stream["SizeBytes"],
+        None if identity is None else identity.decode(),
+    )
+    assert short == canonical(general)
 
 
 @PROPERTY

@@ -374,6 +374,53 @@ def test_what_is_no_seal_is_refused(changed):
         Seal.parse(canonical_of(without | ({"size": 0} if "beside" in changed else {})))
 
 
+@pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"x"', b"{}", b"", b"{"])
+def test_what_is_no_object_is_no_seal(content):
+    """A refusal like any other, whatever stands in the place of a seal."""
+    with pytest.raises(ValueError, match=r"."):
+        Seal.parse(content)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"previous_sha256": None},
+        {"previous_sha256": 7},
+        {"previous_sha256": "x"},
+        {"previous_sha256": HEX.upper()},
+        {"previous_sha256": f"{HEX}0"},
+        {"previous_sha256": f"0{HEX}"},
+        {"previous_sha256": f"{HEX}\n"},
+        {"roots": [f"{OTHER_HEX}00"]},
+        {"roots": {root.hex(): 1 for root in SECOND.after.roots}},
+    ],
+    ids=repr,
+)
+def test_a_later_seal_that_is_no_seal_is_refused(changed):
+    """What it says of the seal before it, and its roots, in their one spelling and kind."""
+    with pytest.raises(ValueError, match=r"."):
+        Seal.parse(canonical_of(json.loads(SECOND.compose()) | changed))
+
+
+def test_a_log_never_began_before_its_first_entry():
+    """A forger may choose sizes that agree with each other."""
+    forged = json.loads(sealed([INTERVAL]).compose()) | {
+        "entries": [json.loads(compose_entry(entry)) for entry in (CloseEntry(LABEL), INTERVAL)],
+        "size_before": -1,
+        "previous_sha256": HEX,
+    }
+    with pytest.raises(ValueError, match="size_before is -1"):
+        Seal.parse(canonical_of(forged))
+
+
+def test_notices_are_found_in_an_earlier_seal():
+    """The last size inside: that of the seal just before."""
+    seal = sealed([replace(INTERVAL, previous_notice=FIRST.after.size - 1)], FIRST.after, HEX)
+    assert Seal.parse(seal.compose()) == seal
+    with pytest.raises(ValueError, match="earlier seals"):
+        sealed([replace(INTERVAL, previous_notice=FIRST.after.size)], FIRST.after, HEX)
+
+
 @pytest.mark.parametrize(
     "other",
     [
