@@ -80,7 +80,7 @@ class Log:
         members = orjson.loads(content)
         # Names are ASCII, so what orjson sorts and writes is canonical JSON.
         _demand(orjson.dumps(members, option=orjson.OPT_SORT_KEYS) == content, "it is not in canonical form")
-        _demand(members.keys() == _MEMBERS, "it is not a seal")
+        _demand(isinstance(members, dict) and members.keys() == _MEMBERS, "it is not a seal")
         _demand(members["format"] == FORMAT_VERSION, "it is of another format")
         size_before = parse_seal_name(name.removeprefix(self.trail.prefix))
         _demand(size_before == members["size_before"] == self.size, "it does not extend the seal before it")
@@ -103,6 +103,7 @@ class Log:
 
     def _take_entries(self, entries: Any) -> list[LogEntry]:
         """Appends the leaves, keeps what is sealed; the notices among the entries."""
+        _demand(isinstance(entries, list) and bool(entries), "it has no entries")
         roots, size = self._roots, self.size
         notices = []
         for members in entries:

@@ -135,7 +135,7 @@ class SealReader:
                 why=str(error),
                 hint="check who may read them; --no-seals answers without looking at seals",
             ) from error
-        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(str(error)) from error
         return log
 
