@@ -7,7 +7,6 @@ Invariant: an entry is made only of bytes that were read here and agree with eve
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
@@ -60,6 +59,7 @@ class Unsealed:
     trail: Trail
     refused: list[Refused] = field(default_factory=list)
     _listed: set[SegmentName] = field(default_factory=set)
+    _described: dict[str, _Described] | None = None
 
     def segments(self, since_ms: int | None, now_ms: int) -> set[SegmentName]:
         """The segments of the tail (epoch ms; None: of every hour), and those announced as late.
@@ -108,7 +108,7 @@ class Unsealed:
             return None  # else announced, and its writer was stopped before it was written
         try:
             label = segment_label(content)
-            described = self._streams.get(label)
+            described = self._streams().get(label)
             key_names = described.key_names if described else None
             records = check_segment(content, StreamSource(self.trail, label), place, key_names)
             times = [record.changed_at_ms for record in records]
@@ -129,9 +129,13 @@ class Unsealed:
             self.refused.append(Refused(name, str(error)))
             return None
 
-    @cached_property
     def _streams(self) -> dict[str, _Described]:
-        """Every stream description, by label."""
+        """Every stream description, by label; looked for once."""
+        if self._described is None:
+            self._described = self._read_streams()
+        return self._described
+
+    def _read_streams(self) -> dict[str, _Described]:
         found = {}
         for name, _ in self.store.list(f"{self.trail.prefix}streams/"):
             try:
@@ -148,9 +152,10 @@ class Unsealed:
 
     def opened(self, labels: Collection[str], known: Collection[OpenEntry]) -> Iterator[OpenEntry]:
         """An entry for each label, or description of one, that no earlier entry opens."""
-        for label in sorted({*labels, *self._streams}):
+        streams = self._streams()
+        for label in sorted({*labels, *streams}):
             told = [entry.description_sha256 for entry in known if entry.stream_label == label]
-            described = self._streams.get(label)
+            described = streams.get(label)
             digest = described.sha256 if described else None
             digests = {one for one in told if one is not None}
             if digests - {digest} and digest is not None:
