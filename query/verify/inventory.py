@@ -148,7 +148,8 @@ def version_problems(
 
     `is_missing` tells of a full name whether it was found missing already.
     """
-    for name, found in _by_name(versions):
+    for name, listed in _by_name(versions):
+        found = list(dict.fromkeys(listed))  # some servers tell the last version of a page once more on the next
         if any(name.startswith(trail.prefix + folder) for folder in DERIVED):
             continue
         contents = [one for one in found if not one.is_delete_marker]

@@ -242,6 +242,13 @@ def test_versions_of_derived_data_are_nobodys_business(sealed, reviewer):
     assert found.exit_code == SEALED, told(found)
 
 
+def test_a_version_that_is_listed_twice_is_one_version(sealed, reviewer):
+    """Some servers begin a page with the end of the one before: that is no second version."""
+    versions = [one for one in versions_of(sealed) for _ in range(2)]
+    found = reviewer.verify(sealed, with_versions(reviewer, sealed, versions))
+    assert found.exit_code == SEALED, told(found)
+
+
 def test_versions_that_may_not_be_listed_are_4(sealed, reviewer):
     """Then a forgery may hide behind a delete marker, and nobody would see it."""
 
