@@ -77,8 +77,8 @@ def _looks(file: EvidenceFile) -> tuple[int, int, int]:
 def _check_file(file: EvidenceFile, kind: Kind) -> None:
     try:
         content = file.path.read_bytes()
-        if file.is_sealed and file.sha256 is not None:
-            check_sealed(file.name, sha256(content).hexdigest(), file.sha256)
+        if file.is_sealed:
+            check_sealed(file.name, sha256(content).hexdigest(), file.sha256 or "none")
         if not has_pair(content, METADATA_KIND, kind.encode()):
             raise ValueError(f"it is no {kind} of ddbtrail")  # noqa: TRY301  told like what the format leaf refuses
         if not has_pair(content, METADATA_FORMAT, str(FORMAT_VERSION).encode()):

@@ -88,6 +88,7 @@ class Log:
         notices = self._take_entries(members["entries"])
         _demand(members["size"] == self.size, "its entries do not lead to its size")
         _demand(members["roots"] == [root.hex() for root in self._roots], "its entries do not lead to its root")
+        _demand(isinstance(members["checkpoint"], str), "its head is no text")
         note = SignedNote.parse(members["checkpoint"].encode())
         head = Checkpoint(origin_of(self.trail), self.size, _root(self._roots))
         _demand(note.text == head.text and len(note.signatures) == 1, "its head is not of this log, or not its own")
@@ -110,6 +111,7 @@ class Log:
             kind = members["type"]
             if kind == "segment":
                 said = SealedFile(members["file_sha256"], members["bytes"])
+                _demand(type(said.sha256) is str and type(members["path"]) is str, "it names no file, or no digest")
                 _demand(self.segments.setdefault(members["path"], said) == said, "it contradicts an earlier seal")
             elif kind != "interval":
                 notices.append(self._notice(members))

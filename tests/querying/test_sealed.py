@@ -126,13 +126,21 @@ def rebuilt(members, before: CompactRange, origin=None):
         after = after.append(leaf_digest(canonical(entry)))
     members["size"], members["roots"] = after.size, [root.hex() for root in after.roots]
     text = Checkpoint(origin or origin_of(TRAIL), after.size, after.root).text
-    members["checkpoint"] = text + "\n" + members["checkpoint"].partition("\n\n")[2]
+    if members["checkpoint"] != 5:  # one of the edits
+        members["checkpoint"] = text + "\n" + members["checkpoint"].partition("\n\n")[2]
     return canonical(members)
 
 
 def signed_twice(members):
     line = members["checkpoint"].splitlines(keepends=True)[-1]
     members["checkpoint"] += line
+
+
+def segment(**members):
+    """An entry of a segment that is none."""
+    text = {"type": "segment", "writer": "ddbtrail", "path": "segments/one", "root": "0" * 64, "file_sha256": "0" * 64}
+    numbers = dict.fromkeys(("bytes", "records", "first_changed_at_ms", "last_changed_at_ms"), 1)
+    return text | numbers | {"first_sequence": "0" * 40, "last_sequence": "0" * 40} | members
 
 
 EDITS = {
@@ -161,6 +169,9 @@ EDITS = {
     "a closed label": lambda members, interval: members["entries"].insert(
         0, {"type": "close", "stream_label": "2026-09-01T00:00:00.000"}
     ),
+    "a digest that is none": lambda members, interval: members["entries"].insert(0, segment(file_sha256=None)),
+    "a path that is none": lambda members, interval: members["entries"].insert(0, segment(path=None)),
+    "a head that is no text": lambda members, interval: members.update(checkpoint=5),
     "signed twice": lambda members, interval: signed_twice(members),
 }
 
