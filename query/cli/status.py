@@ -7,11 +7,12 @@ from query.cli.options import Table
 def status(table: Table, /, *, options: Operating = OPERATING) -> int:
     """Show how the archiving of a table goes: the mapping, how late it is, what was archived last, what is held back.
 
-    Figures that could not be had are null, and say why. In json, ages are in seconds and sizes in bytes. Seals are not
-    shown: there are none yet.
+    Figures that could not be had are null, and say why. In json, ages are in seconds and sizes in bytes. The newest
+    seal is shown with its age and the size of its log; whether it is true, ddbtrail verify says.
 
     Exit code 1 says that it does not go well: the mapping is not enabled, its last batch failed, records are over 15
-    minutes late, or the on-failure bucket is not empty. 4 says that this could not be seen.
+    minutes late, the on-failure bucket is not empty, or the newest seal is over two hours old. 4 says that this could
+    not be seen.
     """
     from query.cli.invocation import Invocation
     from query.operate.diagnosis import Health, examine

@@ -22,16 +22,17 @@ def check_role(role: Role | Missing | Unknown) -> Iterator[Finding]:
     if isinstance(role, Missing | Unknown):
         yield from (not_checked(code, role.why if isinstance(role, Unknown) else role.what) for code in _CODES)
         return
-    yield _may("role-stream", role.reads_stream, "read the stream", "no stream is known")
+    yield may("role-stream", role.reads_stream, "read the stream", "no stream is known")
     nowhere = "the archive is not in S3, or none is named"
-    yield _may("role-archive", role.writes, "put evidence of this table into the archive", nowhere)
-    yield _may_not("role-no-more", role.forbidden, "read, delete or unlock evidence", nowhere)
+    yield may("role-archive", role.writes, "put evidence of this table into the archive", nowhere)
+    yield may_not("role-no-more", role.forbidden, "read, delete or unlock evidence", nowhere)
     no_bucket = "no on-failure bucket is known"
-    yield _may("role-on-failure", role.saves_failures, "save failed batches in the on-failure bucket", no_bucket)
-    yield _may("role-key", role.encrypts, "encrypt with the archive's key", "the archive has no key of its own")
+    yield may("role-on-failure", role.saves_failures, "save failed batches in the on-failure bucket", no_bucket)
+    yield may("role-key", role.encrypts, "encrypt with the archive's key", "the archive has no key of its own")
 
 
-def _may(code: str, trials: Sequence[Trial], what: str, nothing: str) -> Finding:
+def may(code: str, trials: Sequence[Trial], what: str, nothing: str, fix: str = _FIX) -> Finding:
+    """That a role can do what it must; `nothing` says why there was nothing to ask about."""
     if not trials:
         return not_checked(code, nothing)
     decided = _decided(code, trials)
@@ -39,11 +40,12 @@ def _may(code: str, trials: Sequence[Trial], what: str, nothing: str) -> Finding
         return decided
     refused = sorted({f"{action} on {resource}" for action, resource, is_allowed in decided if not is_allowed})
     if refused:
-        return failed(code, f"the role may not {what}: {', '.join(refused)}", _FIX)
+        return failed(code, f"the role may not {what}: {', '.join(refused)}", fix)
     return passed(code, f"the role's policies let it {what}")
 
 
-def _may_not(code: str, trials: Sequence[Trial], what: str, nothing: str) -> Finding:
+def may_not(code: str, trials: Sequence[Trial], what: str, nothing: str) -> Finding:
+    """That a role cannot do what would be too much."""
     if not trials:
         return not_checked(code, nothing)
     decided = _decided(code, trials)

@@ -9,6 +9,7 @@ from query.operate.checks_bucket import check_archive_bucket
 from query.operate.checks_function import check_function, check_key
 from query.operate.checks_mapping import check_mapping, check_result, check_state
 from query.operate.checks_role import check_role
+from query.operate.checks_seal import check_archive_seals, check_newest_seal, check_sealing
 from query.operate.checks_table import (
     check_clock,
     check_consumers,
@@ -39,7 +40,10 @@ def diagnose(facts: Facts, table: str, *, allow_mutable: bool, now_ms: int) -> I
     yield from check_archive_bucket(facts.archive_url, facts.bucket, allow_mutable=allow_mutable)
     yield from check_on_failure(facts.on_failure, facts.reader, table)
     yield check_derived(facts.archive_url, facts.derived_url, facts.derived)
+    yield from check_sealing(facts.sealing)
+    yield check_archive_seals(facts.bucket, facts.sealing, facts.seals_folder)
     yield from check_trail(facts.trail, state_of(facts.reader), now_ms)
+    yield check_newest_seal(facts.trail, now_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,7 @@ def examine(health: Health, table: str, now_ms: int) -> Iterator[Finding]:
         yield check_destination(health.on_failure, reader)
         yield held_back("held-back", health.on_failure.held_back, table)
     yield check_quarantine(health.trail)
+    yield check_newest_seal(health.trail, now_ms)
 
 
 def state_of(reader: StreamReader | Missing | Unknown) -> str | None:

@@ -12,8 +12,11 @@ from archiver.format.description import KeySchema
 from query.operate.answers import Answer, Listing, Missing, Unknown
 
 HANDLER: Final = "archiver.handler.archive"
+SEAL_HANDLER: Final = "archiver.handler.seal"
 ARCHIVE_VARIABLE: Final = "DDBTRAIL_ARCHIVE"
 KEY_SCHEMA_VARIABLE: Final = "DDBTRAIL_KEY_SCHEMA"
+SEAL_TABLE_VARIABLE: Final = "DDBTRAIL_SEAL_TABLE"
+SIGNING_KEY_VARIABLE: Final = "DDBTRAIL_SIGNING_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +154,23 @@ class OnFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """The newest seal, as it says itself: the size of the log with it, and when it was made (epoch ms)."""
+
+    size: int
+    sealed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrailFacts:
-    """What the archive holds of the table: key schemas by stream label, newest change, records in quarantine."""
+    """What the archive holds of the table: key schemas by stream label, newest change, records in quarantine, newest
+    seal (None: it was never sealed).
+    """
 
     key_schemas: Mapping[str, KeySchema]
     newest_ms: int | None
     quarantined: int
+    sealed: Sealed | Unknown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +214,27 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealing:
+    """The function that seals the trail, the rules that call it, and its key; None where there was nothing to ask.
+
+    `seals` is what its role must be able to do, `others` what the archiver's role must not.
+    """
+
+    function: Answer
+    rules: tuple[Answer, ...] | Unknown = ()
+    key_arn: str = ""
+    key: Answer | None = None
+    public_key: Answer | None = None
+    seals: tuple[Trial, ...] = ()
+    others: tuple[Trial, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything that the checks of `doctor` look at. None: there was nothing to ask about.
 
-    `archive_url` is the archive that was named, or else (`is_archive_assumed`) the one the function writes to.
+    `archive_url` is the archive that was named, or else (`is_archive_assumed`) the one the function writes to;
+    `seals_folder` is where in it the trail's seals stand, as far as the table is known.
     """
 
     table: Answer
@@ -220,4 +251,6 @@ class Facts:
     derived_url: str | None
     derived: Bucket | None
     role: Role | Missing | Unknown
+    sealing: Sealing
+    seals_folder: str
     clock: Clock | Unknown

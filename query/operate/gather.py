@@ -26,10 +26,12 @@ from query.operate.facts import (
     Place,
     Readers,
     Role,
+    Sealing,
     StreamReader,
     TrailFacts,
 )
 from query.operate.role import role_of
+from query.operate.sealing import sealing_of
 from query.operate.stream_readers import concurrency_of, lag_of, mapping_of, readers_of
 from query.table_ref import TableRef
 
@@ -77,6 +79,8 @@ class Gathering:
             derived_url=self.asked.derived_url,
             derived=self._derived_bucket(),
             role=self._role(),
+            sealing=self._sealing(),
+            seals_folder=f"{self.live_trail.prefix if self.live_trail else ''}seals/",
             clock=self.clock,
         )
 
@@ -238,6 +242,23 @@ class Gathering:
             archive=bucket.place if bucket else None,
             on_failure=Place.of(self.on_failure.url) if self.on_failure else None,
             key_arn=str(default_encryption(encryption).get("KMSMasterKeyID") or "") if is_said(encryption) else "",
+        )
+
+    # --- the sealer ---
+
+    def _sealing(self) -> Sealing:
+        if self.live_trail is None:
+            return Sealing(function=UNREAD_TABLE)
+        function = self.reader.function if isinstance(self.reader, StreamReader) else None
+        role = function.get("Role") if is_said(function) else None
+        return sealing_of(
+            self._lambda,
+            lambda: self._asker(self.data, "events", self._region),
+            lambda region: self._asker(self.data, "kms", region),
+            lambda: self._asker(self.data, "iam"),
+            trail=self.live_trail,
+            archive_url=self.archive_url,
+            archiver_role=None if role is None else str(role),
         )
 
     def _asker(self, aws: Aws, service: str, region: str | None = None) -> Asker:

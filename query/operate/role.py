@@ -3,6 +3,7 @@
 Each of `iam:SimulatePrincipalPolicy`'s answers is for one resource, so that there is no doubt which one it is of.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from archiver.format.layout import ROOT, SegmentName, Trail, late_name, quarantine_name, stream_name
@@ -31,6 +32,43 @@ _EVIDENCE: Final = (
 _FAILED_BATCH: Final = "aws/lambda/00000000-0000-0000-0000-000000000000/shardId-0/batch"
 
 
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A role whose policies IAM simulates; `region` is that of the table."""
+
+    iam: Asker
+    role_arn: str
+    region: str
+
+    def ask(self, actions: tuple[str, ...], resource: str) -> Trial:
+        """May it do these actions on this resource?"""
+        # What the template's own conditions are about: a key that nobody fills leaves the answer open.
+        context = [
+            {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
+            for name, value in (
+                ("s3:ResourceAccount", self.role_arn.split(":")[4]),
+                ("kms:ViaService", f"s3.{self.region}.amazonaws.com"),
+                ("s3:if-none-match", "*"),
+            )
+        ]
+        decisions = self.iam.list(
+            "simulate_principal_policy",
+            "iam:SimulatePrincipalPolicy",
+            "EvaluationResults",
+            most_pages=_MOST_PAGES,
+            missing={"NoSuchEntity": f"there is no role {self.role_arn}"},
+            PolicySourceArn=self.role_arn,
+            ActionNames=list(actions),
+            ResourceArns=[resource],
+            ContextEntries=context,
+        )
+        return Trial(actions, resource, decisions)
+
+    def in_bucket(self, place: Place, name: str) -> str:
+        """The ARN of an object, in the partition of the role."""
+        return f"arn:{self.role_arn.split(':')[1]}:s3:::{place.bucket}/{name}"
+
+
 def role_of(
     iam: Asker,
     role_arn: str,
@@ -42,36 +80,8 @@ def role_of(
     key_arn: str,
 ) -> Role:
     """What a role may do with one stream, one trail, and the buckets as far as they are known."""
-    _, partition, *_ = stream_arn.split(":")
-    account = role_arn.split(":")[4]
-    region = stream_arn.split(":")[3]
-
-    def ask(actions: tuple[str, ...], resource: str) -> Trial:
-        # What the template's own conditions are about: a key that nobody fills leaves the answer open.
-        context = [
-            {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
-            for name, value in (
-                ("s3:ResourceAccount", account),
-                ("kms:ViaService", f"s3.{region}.amazonaws.com"),
-                ("s3:if-none-match", "*"),
-            )
-        ]
-        decisions = iam.list(
-            "simulate_principal_policy",
-            "iam:SimulatePrincipalPolicy",
-            "EvaluationResults",
-            most_pages=_MOST_PAGES,
-            missing={"NoSuchEntity": f"there is no role {role_arn}"},
-            PolicySourceArn=role_arn,
-            ActionNames=list(actions),
-            ResourceArns=[resource],
-            ContextEntries=context,
-        )
-        return Trial(actions, resource, decisions)
-
-    def in_bucket(place: Place, name: str) -> str:
-        return f"arn:{partition}:s3:::{place.bucket}/{name}"
-
+    simulated = Simulated(iam, role_arn, region=stream_arn.split(":")[3])
+    ask, in_bucket = simulated.ask, simulated.in_bucket
     evidence = (
         ()
         if archive is None or trail is None
@@ -82,7 +92,7 @@ def role_of(
     )
     saves: tuple[Trial, ...] = ()
     if on_failure is not None:
-        bucket = f"arn:{partition}:s3:::{on_failure.bucket}"
+        bucket = in_bucket(on_failure, "").rstrip("/")
         saves = (ask(_PUT, in_bucket(on_failure, _FAILED_BATCH)), ask(_LIST, bucket))
     return Role(
         arn=role_arn,

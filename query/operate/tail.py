@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from archiver.format.description import StreamDescription
 from archiver.format.layout import ROOT, SegmentName, Trail, parse_stream_name
+from archiver.format.seal import Seal
 from query.catalog import SegmentFile
 from query.engine import Engine
 from query.errors import CorruptSegment, QueryError
 from query.operate.answers import Missing, Unknown
-from query.operate.facts import TrailFacts
+from query.operate.facts import Sealed, TrailFacts
 from query.rows import Reader, label_spans
 from query.source import Source, StoredObject
 
@@ -28,9 +29,23 @@ def read_tail(open_archive: Callable[[], Source], trail: Trail) -> TrailFacts | 
             key_schemas=_key_schemas(source, trail),
             newest_ms=_newest_ms(source, trail),
             quarantined=len(source.objects(f"{trail.prefix}quarantine/")),
+            sealed=_sealed(source, trail),
         )
     except QueryError as error:
         return Unknown("; ".join(part for part in (error.message, error.why) if part))
+
+
+def _sealed(source: Source, trail: Trail) -> Sealed | Unknown | None:
+    """The newest seal. Its signature is not checked here: that needs a key that somebody has pinned."""
+    stored = max(source.objects(f"{trail.prefix}seals/"), key=lambda one: one.name, default=None)
+    if stored is None:
+        return None
+    (path,) = source.fetch([stored])
+    try:
+        seal = Seal.parse(path.read_bytes())
+    except (ValueError, KeyError, TypeError) as error:
+        return Unknown(f"{stored.name} is no seal: {error}")
+    return Sealed(seal.after.size, seal.interval.sealed_at_ms)
 
 
 def _newest_ms(source: Source, trail: Trail) -> int | None:

@@ -126,6 +126,14 @@ class HealthView:
     def of_trail(self, name: str) -> int | None:
         return getattr(self._health.trail, name, None)
 
+    def of_seal(self, name: str) -> int | None:
+        return getattr(getattr(self._health.trail, "sealed", None), name, None)
+
+    @property
+    def newest_seal_age_s(self) -> int | None:
+        sealed_at_ms = self.of_seal("sealed_at_ms")
+        return None if sealed_at_ms is None else (self._now_ms - sealed_at_ms) // 1_000
+
     @property
     def newest_age_s(self) -> int | None:
         newest_ms = self.of_trail("newest_ms")
@@ -152,6 +160,9 @@ HEALTH_COLUMNS: Final = (
     Column("held_back_oldest", lambda view: view.of_held_back("oldest_ms"), "time"),
     Column("held_back_is_whole", lambda view: view.of_held_back("is_whole"), "boolean"),
     Column("quarantined", lambda view: view.of_trail("quarantined"), "integer"),
+    Column("newest_seal", lambda view: view.of_seal("sealed_at_ms"), "time"),
+    Column("newest_seal_age_s", lambda view: view.newest_seal_age_s, "integer"),
+    Column("log_size", lambda view: view.of_seal("size"), "integer"),
     Column("findings", lambda view: Json([_as_json(finding) for finding in view.findings]), "json"),
 )
 _BRIEF: Final = ("table_name", "mapping_state", "iterator_age_s", "newest_change_age_s", "held_back_objects")

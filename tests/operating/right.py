@@ -17,6 +17,8 @@ from query.operate.facts import (
     Place,
     Readers,
     Role,
+    Sealed,
+    Sealing,
     StreamReader,
     TrailFacts,
     Trial,
@@ -29,6 +31,10 @@ STREAM_ARN = f"{TABLE_ARN}/stream/{LABEL}"
 ARCHIVE = "s3://acme-audit/ddbtrail"
 ON_FAILURE = "s3://acme-failures"
 KEY_ARN = "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555"
+SIGNING_KEY_ARN = "arn:aws:kms:eu-west-1:111122223333:key/99999999-2222-3333-4444-555555555555"
+SEALER_ARN = "arn:aws:lambda:eu-west-1:111122223333:function:orders-seal"
+SEAL_ROLE_ARN = "arn:aws:iam::111122223333:role/orders-seal"
+SEALS = "v1/account=111122223333/region=eu-west-1/table_name=orders/seals/"
 FUNCTION_ARN = "arn:aws:lambda:eu-west-1:111122223333:function:orders-trail"
 
 
@@ -123,6 +129,14 @@ def policy() -> dict:
                 "Resource": objects[1],
                 "Condition": {"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/break-glass"}},
             },
+            {
+                "Sid": "OnlySealerSeals",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:PutObject",
+                "Resource": f"arn:aws:s3:::acme-audit/ddbtrail/{SEALS}*",
+                "Condition": {"ArnNotEquals": {"aws:PrincipalArn": SEAL_ROLE_ARN}},
+            },
         ],
     }
 
@@ -206,6 +220,42 @@ def role() -> Role:
     )
 
 
+def sealer() -> dict:
+    return {
+        "FunctionName": "orders-seal",
+        "FunctionArn": SEALER_ARN,
+        "Handler": "archiver.handler.seal",
+        "Role": SEAL_ROLE_ARN,
+        "Environment": {
+            "Variables": {
+                "DDBTRAIL_ARCHIVE": ARCHIVE,
+                "DDBTRAIL_SEAL_TABLE": "111122223333/eu-west-1/orders",
+                "DDBTRAIL_SIGNING_KEY": SIGNING_KEY_ARN,
+            }
+        },
+    }
+
+
+def signing_key(**changed: object) -> dict:
+    """What DescribeKey says of the template's key."""
+    told = {"KeyState": "Enabled", "KeySpec": "ECC_NIST_EDWARDS25519", "KeyUsage": "SIGN_VERIFY"}
+    return {"KeyMetadata": told | changed}
+
+
+def sealing(**changed: object) -> Sealing:
+    """A trail that is sealed as the template does it, but for what is `changed`."""
+    right = Sealing(
+        function=sealer(),
+        rules=({"Name": "orders-every", "State": "ENABLED", "ScheduleExpression": "rate(15 minutes)"},),
+        key_arn=SIGNING_KEY_ARN,
+        key=signing_key(),
+        public_key={"PublicKey": b"of the signing key"},
+        seals=(trial("allowed", "kms:Sign", "kms:GetPublicKey"), trial("allowed", "s3:PutObject")),
+        others=(trial("implicitDeny", "kms:Sign"), trial("implicitDeny", "s3:PutObject")),
+    )
+    return replace(right, **changed)
+
+
 def facts(**changed: object) -> Facts:
     """A right deployment, but for what is `changed`."""
     reader = StreamReader(mapping(), function())
@@ -224,7 +274,7 @@ def facts(**changed: object) -> Facts:
         archive_url=ARCHIVE,
         is_archive_assumed=False,
         bucket=bucket(),
-        trail=TrailFacts({LABEL: (("pk", "S"), ("sk", "N"))}, NOW_MS - 41_000, 0),
+        trail=TrailFacts({LABEL: (("pk", "S"), ("sk", "N"))}, NOW_MS - 41_000, 0, Sealed(17, NOW_MS - 600_000)),
         on_failure=on_failure(),
         derived_url="s3://acme-derived/ddbtrail",
         derived=Bucket(
@@ -233,6 +283,8 @@ def facts(**changed: object) -> Facts:
             lock={"ObjectLockConfiguration": {}},
         ),
         role=role(),
+        sealing=sealing(),
+        seals_folder=SEALS,
         clock=Clock(NOW_MS, NOW_MS + 200, NOW_MS),
     )
     return replace(right, **changed)

@@ -1,5 +1,6 @@
 """The checks of `doctor` and `status` over facts: every one right, wrong, and not known. No AWS is asked here."""
 
+import datetime as dt
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from infra.cloudformation import plain_template
 from query.operate.answers import Missing, Pages, Unknown
 from query.operate.checks_trail import duration
 from query.operate.diagnosis import Health, diagnose, examine
-from query.operate.facts import Bucket, Clock, HeldBack, Lag, Place, Readers, StreamReader, TrailFacts
+from query.operate.facts import Bucket, Clock, HeldBack, Lag, Place, Readers, Sealed, Sealing, StreamReader, TrailFacts
 from query.operate.finding import Finding, Result, exit_code, failed, not_checked, passed, warned
 from tests.operating import right
 
@@ -57,6 +58,16 @@ def role(**trials):
     return right.facts(role=replace(right.role(), **trials))
 
 
+def sealing(**changed):
+    return right.facts(sealing=right.sealing(**changed))
+
+
+def sealed_by(arn):
+    """A right deployment with a bucket policy that lets another role seal."""
+    condition = {"ArnNotEquals": {"aws:PrincipalArn": arn}}
+    return right.with_policy(statement(3, Condition=condition))
+
+
 def trailed(**changed):
     return right.facts(trail=replace(right.facts().trail, **changed))
 
@@ -71,6 +82,12 @@ def several_readers(*others, latest=True):
 
 
 OTHER_READER = StreamReader(right.mapping() | {"UUID": "other"}, right.function())
+
+
+def rule(**changed):
+    return right.sealing().rules[0] | changed
+
+
 GLOBAL = {"Replicas": [{"RegionName": "us-east-1"}]}
 FORMER_ARN = right.STREAM_ARN.replace("2026-09-01", "2026-08-01")
 
@@ -460,6 +477,64 @@ WRONG = [
     ("nothing of the table", right.facts(trail=Missing("nothing of it")), "newest", WARNING, "--canary"),
     ("no change", trailed(newest_ms=None), "newest", WARNING, "no change is archived yet"),
     ("quarantine", trailed(quarantined=2), "quarantine", WARNING, "2 records"),
+    ("no sealer", right.facts(sealing=Sealing(function=Missing("none"))), "seal-function", WARNING, "ddbtrail seal"),
+    (
+        "a failed sealer",
+        sealing(function=right.sealer() | {"State": "Failed", "StateReason": "gone"}),
+        "seal-function",
+        FAILED,
+        "gone",
+    ),
+    ("a schedule that is off", sealing(rules=(rule(State="DISABLED"),)), "seal-schedule", FAILED, "DISABLED"),
+    ("a rule for events", sealing(rules=(rule(ScheduleExpression=""),)), "seal-schedule", FAILED, "nothing is sealed"),
+    ("no schedule", sealing(rules=()), "seal-schedule", WARNING, "no rule"),
+    *(
+        (f"a key that is {state}", sealing(key=right.signing_key(KeyState=state)), "seal-key", FAILED, state)
+        for state in ("Disabled", "PendingDeletion", "Unavailable")
+    ),
+    (
+        "a key to be deleted",
+        sealing(key=right.signing_key(KeyState="PendingDeletion", DeletionDate=dt.datetime(2026, 12, 24))),
+        "seal-key",
+        FAILED,
+        "2026-12-24",
+    ),
+    ("a key of RSA", sealing(key=right.signing_key(KeySpec="RSA_2048")), "seal-key", FAILED, "RSA_2048"),
+    ("a key to agree on", sealing(key=right.signing_key(KeyUsage="KEY_AGREEMENT")), "seal-key", FAILED, "AGREEMENT"),
+    ("no key", sealing(key=Missing("there is no key x")), "seal-key", FAILED, "cannot be continued"),
+    ("no signing", sealing(seals=(right.trial("implicitDeny", "kms:Sign"),)), "seal-role", FAILED, "kms:Sign"),
+    ("an archiver that signs", sealing(others=(right.trial("allowed", "kms:Sign"),)), "seal-only", FAILED, "kms:Sign"),
+    (
+        "an archiver that seals",
+        sealing(others=(right.trial("implicitDeny", "kms:Sign"), right.trial("allowed", "s3:PutObject"))),
+        "seal-only",
+        FAILED,
+        "s3:PutObject",
+    ),
+    ("no policy: seals", right.with_bucket(policy=Missing("none")), "archive-seals", FAILED, "add a seal"),
+    ("no statement for seals", right.with_policy(without(3)), "archive-seals", FAILED, "add a seal"),
+    ("another sealer", sealed_by("arn:aws:iam::111122223333:role/former"), "archive-seals", FAILED, "role/former"),
+    ("any sealer", sealed_by("arn:aws:iam::*:role/seal"), "archive-seals", FAILED, "add a seal"),
+    ("no sealer at all", right.with_policy(lambda s: s[3].pop("Condition")), "archive-seals", FAILED, "lets nobody"),
+    (
+        "seals of another table",
+        right.with_policy(
+            statement(3, Resource=f"arn:aws:s3:::acme-audit/ddbtrail/{right.SEALS}".replace("orders", "o"))
+        ),
+        "archive-seals",
+        FAILED,
+        "add a seal",
+    ),
+    (
+        "no sealer, and no statement for one",
+        replace(right.with_policy(without(3)), sealing=Sealing(function=Missing("none"))),
+        "archive-seals",
+        WARNING,
+        "add a seal",
+    ),
+    ("never sealed", trailed(sealed=None), "newest-seal", WARNING, "nothing is sealed yet"),
+    ("an old seal", trailed(sealed=Sealed(3, right.NOW_MS - 7_201_000)), "newest-seal", FAILED, "2.0 h ago"),
+    ("no seal by its content", trailed(sealed=Unknown("x is no seal")), "newest-seal", FAILED, "x is no seal"),
 ]
 
 
@@ -516,6 +591,11 @@ RIGHT = [
     ("a rule that is off", right.with_rule(Filter={}, Status="Disabled", Expiration={"Days": 1}), "archive-lifecycle"),
     ("a rule elsewhere", right.with_rule(Filter={"Prefix": "logs/"}, Expiration={"Days": 1}), "archive-lifecycle"),
     ("instant Glacier", right.with_rule(Transitions=[{"StorageClass": "GLACIER_IR"}]), "archive-lifecycle"),
+    ("a seal of two hours", trailed(sealed=Sealed(3, right.NOW_MS - 7_200_000)), "newest-seal"),
+    ("P-256", sealing(key=right.signing_key(KeySpec="ECC_NIST_P256")), "seal-key"),
+    ("one of two rules", sealing(rules=(rule(State="DISABLED"), rule())), "seal-schedule"),
+    ("all seals", right.with_policy(statement(3, Resource="arn:aws:s3:::acme-audit/*")), "archive-seals"),
+    ("a sealer of one's own", replace(right.facts(), sealing=Sealing(function=Missing("none"))), "archive-seals"),
     ("Lambda's own folder", on_failure(url=f"{right.ON_FAILURE}/aws/lambda"), "on-failure"),
     (
         "tiers that are off",
@@ -549,6 +629,7 @@ def all_unknown():
     bucket = Bucket(place=Place("acme-audit", "ddbtrail"), **dict.fromkeys(BUCKET_FACTS, DENIED))
     return right.facts(
         **dict.fromkeys(("table", "backups", "ttl", "reader", "concurrency", "trail", "role", "clock"), DENIED),
+        sealing=Sealing(function=DENIED),
         readers=Readers(DENIED, DENIED),
         bucket=bucket,
         on_failure=replace(right.on_failure(), held_back=DENIED, lifecycle=DENIED),
@@ -567,6 +648,7 @@ def test_where_nothing_was_seen_nothing_is_good_nor_bad():
     assert exit_code(findings.values()) == 4
 
 
+OF_POLICY = {"archive-tls", "archive-create-only", "archive-deletes", "archive-seals"}
 # (facts with one thing unknown, the checks that then have not looked, whether nobody can tell without it)
 UNKNOWN = [
     (
@@ -640,9 +722,9 @@ UNKNOWN = [
     (right.with_bucket(encryption=DENIED), {"archive-encryption"}, False),
     (right.with_bucket(encryption={}), {"archive-encryption"}, False),
     (right.with_bucket(key=DENIED), {"archive-encryption"}, False),
-    (right.with_bucket(policy=DENIED), {"archive-tls", "archive-create-only", "archive-deletes"}, False),
-    (right.with_bucket(policy={"Policy": "no JSON"}), {"archive-tls", "archive-create-only", "archive-deletes"}, False),
-    (right.with_bucket(policy={}), {"archive-tls", "archive-create-only", "archive-deletes"}, False),
+    (right.with_bucket(policy=DENIED), OF_POLICY, False),
+    (right.with_bucket(policy={"Policy": "no JSON"}), OF_POLICY, False),
+    (right.with_bucket(policy={}), OF_POLICY, False),
     (right.with_bucket(lifecycle=DENIED), {"archive-lifecycle"}, False),
     (right.with_bucket(lifecycle={}), {"archive-lifecycle"}, False),
     (right.with_bucket(tiering=DENIED), {"archive-tiering"}, False),
@@ -654,7 +736,23 @@ UNKNOWN = [
     (right.facts(derived_url=None, derived=None), {"derived"}, False),
     (right.facts(derived=None), {"derived"}, False),
     (right.facts(derived=Bucket(place=Place("acme-derived", ""), head=DENIED, lock=DENIED)), {"derived"}, False),
-    (right.facts(trail=DENIED), {"newest", "quarantine"}, True),
+    (right.facts(trail=DENIED), {"newest", "quarantine", "newest-seal"}, True),
+    (
+        right.facts(sealing=Sealing(function=DENIED)),
+        {"seal-function", "seal-schedule", "seal-key", "seal-role", "seal-only"},
+        False,
+    ),
+    (sealing(rules=DENIED), {"seal-schedule"}, False),
+    (sealing(rules=(DENIED,)), {"seal-schedule"}, False),
+    (sealing(rules=(rule(State="DISABLED"), DENIED)), {"seal-schedule"}, False),
+    (sealing(key=DENIED), {"seal-key"}, False),
+    (sealing(public_key=DENIED), {"seal-key"}, False),
+    (sealing(key_arn=""), {"seal-key"}, False),
+    (sealing(key_arn="/etc/key"), {"seal-key"}, False),
+    (sealing(seals=()), {"seal-role"}, False),
+    (sealing(others=()), {"seal-only"}, False),
+    (sealing(seals=(replace(right.trial("x", "kms:Sign"), decisions=DENIED),)), {"seal-role"}, False),
+    (sealing(others=(replace(right.trial("x", "kms:Sign"), decisions=DENIED),)), {"seal-only"}, False),
 ]
 
 
@@ -681,8 +779,9 @@ def test_a_folder_is_not_asked_about_its_lock():
     """The checks of S3 do not apply to it, and are told as such."""
     findings = found(right.facts(archive_url="/srv/archive", bucket=None))
     told = {code: finding for code, finding in findings.items() if code.startswith("archive-")}
-    assert len(told) == 10
-    assert all(finding.result is NOT_CHECKED and "is a folder" in finding.detail for finding in told.values())
+    assert len(told) == 11
+    assert {finding.result for finding in told.values()} == {NOT_CHECKED}
+    assert all("is a folder" in finding.detail for code, finding in told.items() if code != "archive-seals")
     assert not any(finding.is_essential for finding in told.values())
 
 
@@ -775,6 +874,10 @@ def with_held_back(found):
         (health(trail=DENIED), "newest", NOT_CHECKED, 4),
         (health(trail=None), "newest", NOT_CHECKED, 0),
         (health(trail=TrailFacts({}, right.NOW_MS, 1)), "quarantine", WARNING, 0),
+        (health(trail=TrailFacts({}, right.NOW_MS, 0)), "newest-seal", WARNING, 0),
+        (health(), "newest-seal", PASSED, 0),
+        (health(trail=TrailFacts({}, right.NOW_MS, 0, Sealed(1, right.NOW_MS - 7_201_000))), "newest-seal", FAILED, 1),
+        (health(trail=None), "newest-seal", NOT_CHECKED, 0),
     ],
 )
 def test_status_is_well_only_if_it_was_seen_to_be(changed, code, result, exit_with):
