@@ -41,6 +41,10 @@ _MEMORY_BYTES: Final = 6 << 30
 _SURVIVED, _FAILED, _INTERRUPTED, _USAGE = 0, 1, 2, 4  # pytest's exit codes; 2 and 4: a module cannot be imported
 
 
+class Unfit(Exception):
+    """Nothing can be said of a module."""
+
+
 @dataclass(slots=True)
 class Tried:
     """What became of the mutants of a module."""
@@ -65,7 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reasons = read_reasons()
     complaints, rows = [], []
     for guard in guards:
-        tried = _try_module(guard, asked.workers)
+        try:
+            tried = _try_module(guard, asked.workers)
+        except Unfit as error:
+            complaints.append(f"{guard.module}: {error}")
+            continue
         reason = reasons.get(guard.module, {})
         complaints += [f"{guard.module}: survived: {name}" for name in tried.survived if name not in reason]
         complaints += [f"{guard.module}: no survivor: {name}" for name in reason if name not in tried.survived]
@@ -100,7 +108,7 @@ def _try_module(guard: Guard, workers: int) -> Tried:
     told = BUILD / "told"
     _, status, used = os.wait4(_fork("observe", lambda options: trial.observe(guard, options, told)), 0)
     if status != 0:
-        raise SystemExit(f"{guard.module}: its tests fail on the unchanged module:\n{_output('observe')}")
+        raise Unfit(f"its tests fail on the unchanged module:\n{_output('observe')}")
     seen = trial.read_told(told)
     cpu_s = max(_LEAST_CPU_SECONDS, round(_TIMES_THE_UNCHANGED * (used.ru_utime + used.ru_stime)))
     path = (TREE / guard.module).resolve()
@@ -111,7 +119,7 @@ def _try_module(guard: Guard, workers: int) -> Tried:
         if code == _SURVIVED:
             tried.survived.append(mutant.name)
         elif code not in (_FAILED, _INTERRUPTED, _USAGE) and code >= 0:
-            raise SystemExit(f"{guard.module}: pytest ended with {code} on {mutant.name}")
+            raise Unfit(f"pytest ended with {code} on {mutant.name}")
     tried.survived.sort(key=tried.names.index)
     return tried
 
@@ -216,6 +224,7 @@ def _load_libraries() -> None:
 
 if __name__ == "__main__":
     _load_libraries()
-    code = main()
-    gc.unfreeze()
-    sys.exit(code)
+    try:
+        sys.exit(main())
+    finally:
+        gc.unfreeze()
