@@ -42,6 +42,7 @@ def prove(
     from query.instant import format_ms
     from query.note_check import load_public_key
     from query.prove import Chosen, load_checkpoint, prove_change
+    from query.render.text import visible
     from query.versioned import version_at
 
     *key, rev = _key_and_change(key_and_change)
@@ -67,7 +68,8 @@ def prove(
     change = version_at(rev, item.versions, item.item_key).change
     assert change is not None, "versions that a history names begin with a change"
     proof, seal = prove_change(run.archive.source, change, chosen, digests_only=digests_only)
-    run.target.write([proof.compose().decode()])
+    text = proof.compose().decode()
+    run.target.write([f"{visible(text.rstrip())}\n" if run.target.is_terminal else text])
     run.note(
         f"proves @{change.change_id} ({change.op} at {format_ms(change.changed_at_ms)}) in the log of "
         f"{seal.after.size} entries, sealed at {format_ms(seal.interval.sealed_at_ms)}"

@@ -27,6 +27,7 @@ from query.note_check import fingerprint
 from query.prove import Chosen, NotProved, NotSealed, check_proof, load_checkpoint, prove_change
 from query.seal_log import SealMismatch
 from tests.delivery import delivered
+from tests.querying.test_cli import on_terminal
 
 ROOT = Path(__file__).parents[2]
 ARN = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-09-01T00:00:00.000"
@@ -361,8 +362,11 @@ def test_withheld_is_told_as_withheld_and_none_as_none(world, ask, tmp_path):
 
 def test_nothing_in_an_image_steers_a_terminal(world, ask, tmp_path):
     """Who wrote the item chose its text."""
-    path = tmp_path / "proof.json"
-    assert ask("prove", "orders", "CUST#7", "1", "first", "-a", world.archive, "-O", path)[0] == 0
+    path, tokens = tmp_path / "proof.json", ("prove", "orders", "CUST#7", "1", "first", "-a", str(world.archive))
+    code, shown = on_terminal([*tokens, "-q"], {**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (code, shown[:15]) == (0, '{"checkpoint":"')
+    assert "\u202e" not in shown
+    assert ask(*tokens, "-O", path)[0] == 0
     assert "\u202e" in path.read_text(encoding="utf-8")
     code, out, _ = ask("verify-proof", path, "--pinned-key", world.folder / "two.pub", "-o", "table")
     assert code == 0
