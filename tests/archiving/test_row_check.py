@@ -160,6 +160,19 @@ BROKEN: dict[str, tuple[Row, str]] = {
     "event names a member twice": (changed(GOOD, event='{"awsRegion":"eu-west-1",' + GOOD[-1][1:]), "event"),
     "time with a point": (changed(GOOD, event=GOOD[-1].replace(str(AT_S), f"{AT_S}.0")), "event"),
     "time as a text": (changed(GOOD, event=GOOD[-1].replace(str(AT_S), f'"{AT_S}"')), "event"),
+    "sequence number in Arabic digits": (
+        changed(GOOD, sequence_number="٤" * 40, event=stream_with(GOOD, SequenceNumber="٤" * 40)),
+        "SequenceNumber",
+    ),
+    "sequence number of 20 digits": (
+        changed(GOOD, sequence_number=("9" * 20).zfill(40), event=stream_with(GOOD, SequenceNumber="9" * 20)),
+        "SequenceNumber",
+    ),
+    "sequence number of 41 digits": (
+        changed(GOOD, sequence_number="9" * 41, event=stream_with(GOOD, SequenceNumber="9" * 41)),
+        "SequenceNumber",
+    ),
+    "size in Arabic digits": (changed(GOOD, event=GOOD[-1].replace(":120", ":٤")), "rebuild"),
     "size with a zero before it": (changed(GOOD, event=GOOD[-1].replace(":120", ":0120")), "rebuild"),
     "size with a sign": (changed(GOOD, event=GOOD[-1].replace(":120", ":-0")), "event"),
     "size beyond 2**53": (changed(GOOD, event=GOOD[-1].replace(":120", ":9007199254740993")), "2\\*\\*53"),
