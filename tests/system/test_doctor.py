@@ -7,6 +7,7 @@ stubbed at the end. The function is not invoked: what a canary changes is archiv
 
 import contextlib
 import datetime as dt
+import hashlib
 import io
 import json
 import os
@@ -40,6 +41,7 @@ NOT_HERE = {
     "deletion-protection": "warning",
 }
 EMPTY = {"newest": "warning", "quarantine": "not-checked", "key": "not-checked", "role-key": "not-checked"}
+EMPTY |= {"newest-seal": "not-checked"}
 UNNAMED = {"derived": "not-checked"}
 WHOLE = NOT_HERE | EMPTY | UNNAMED
 
@@ -66,6 +68,8 @@ class Deployed:
         made = self._stack.resources()
         self.archive, self.on_failure = made["Archive"], made["OnFailure"]
         self.function, self.role, self.mapping = made["ArchiveFunction"], made["ArchiveRole"], made["StreamMapping"]
+        self.sealer, self.seal_role, self.schedule = made["SealFunction"], made["SealRole"], made["SealSchedule"]
+        self.signing_key = self._stack.outputs()["SigningKeyArn"]
         self.url = f"s3://{self.archive}/ddbtrail"
 
     def _upload_stand_in(self, bucket: str, key: str) -> None:
@@ -293,6 +297,36 @@ def a_role_without_rights(deployed):
     return lambda: iam.put_role_policy(RoleName=deployed.role, PolicyName=name, PolicyDocument=document)
 
 
+def a_schedule_that_is_off(deployed):
+    deployed.aws("events").disable_rule(Name=deployed.schedule)
+    return lambda: deployed.aws("events").enable_rule(Name=deployed.schedule)
+
+
+def a_key_that_is_off(deployed):
+    deployed.aws("kms").disable_key(KeyId=deployed.signing_key)
+    return lambda: deployed.aws("kms").enable_key(KeyId=deployed.signing_key)
+
+
+def a_sealer_without_rights(deployed):
+    iam, kept = deployed.aws("iam"), {}
+    for name in iam.list_role_policies(RoleName=deployed.seal_role)["PolicyNames"]:
+        kept[name] = json.dumps(iam.get_role_policy(RoleName=deployed.seal_role, PolicyName=name)["PolicyDocument"])
+        iam.delete_role_policy(RoleName=deployed.seal_role, PolicyName=name)
+    assert kept
+    return lambda: [
+        iam.put_role_policy(RoleName=deployed.seal_role, PolicyName=name, PolicyDocument=document)
+        for name, document in kept.items()
+    ]
+
+
+def an_archiver_that_signs(deployed):
+    iam = deployed.aws("iam")
+    statement = {"Effect": "Allow", "Action": "kms:Sign", "Resource": deployed.signing_key}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName=deployed.role, PolicyName="signs", PolicyDocument=policy)
+    return lambda: iam.delete_role_policy(RoleName=deployed.role, PolicyName="signs")
+
+
 RULE = {
     "LifecycleConfiguration": {
         "Rules": [{"ID": "cleanup", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 30}}]
@@ -322,7 +356,7 @@ BROKEN = [
     (without_block, {"archive-public-access": "failed"}),
     (
         without_policy,
-        {"archive-tls": "failed", "archive-create-only": "failed", "archive-deletes": "failed"},
+        dict.fromkeys(("archive-tls", "archive-create-only", "archive-deletes", "archive-seals"), "failed"),
     ),
     (
         of_bucket("put_bucket_lifecycle_configuration", "delete_bucket_lifecycle", **RULE),
@@ -335,6 +369,10 @@ BROKEN = [
     (held_back, {"on-failure-empty": "failed"}),
     (a_role_that_reads, {"role-no-more": "failed"}),
     (a_role_without_rights, {"role-stream": "failed", "role-archive": "failed", "role-on-failure": "failed"}),
+    (a_schedule_that_is_off, {"seal-schedule": "failed"}),
+    (a_key_that_is_off, {"seal-key": "failed"}),
+    (a_sealer_without_rights, {"seal-role": "failed"}),
+    (an_archiver_that_signs, {"seal-only": "failed"}),
 ]
 
 
@@ -363,16 +401,21 @@ ARCHIVE_SETTINGS = {
     "object-lock": ("s3:GetBucketObjectLockConfiguration", {"archive-lock"}),
     "publicAccessBlock": ("s3:GetBucketPublicAccessBlock", {"archive-public-access"}),
     "encryption": ("s3:GetEncryptionConfiguration", {"archive-encryption"}),
-    "policy": ("s3:GetBucketPolicy", {"archive-tls", "archive-create-only", "archive-deletes"}),
+    "policy": ("s3:GetBucketPolicy", {"archive-tls", "archive-create-only", "archive-deletes", "archive-seals"}),
     "lifecycle": ("s3:GetLifecycleConfiguration", {"archive-lifecycle", "on-failure-lifecycle"}),
     "intelligent-tiering": ("s3:GetIntelligentTieringConfiguration", {"archive-tiering"}),
 }
-OF_ROLE = {"role-stream", "role-archive", "role-no-more", "role-on-failure", "role-key"}
+OF_ROLE = {"role-stream", "role-archive", "role-no-more", "role-on-failure", "role-key", "seal-role", "seal-only"}
+OF_SEALER = {"seal-function", "seal-schedule", "seal-key", "seal-role", "seal-only"}
 # (what is refused, the permission that must be named, the checks that have not looked, whether 4 is the answer)
 REFUSED = [
     (r"\.DescribeContinuousBackups", "dynamodb:DescribeContinuousBackups", {"recovery"}, False),
     (r"\.DescribeTimeToLive", "dynamodb:DescribeTimeToLive", {"ttl"}, False),
     (r"GET /.*/concurrency", "lambda:GetFunctionConcurrency", {"function-concurrency"}, False),
+    (r"GET /[^/]*/functions/?(\?| )", "lambda:ListFunctions", OF_SEALER, False),
+    (r"\.ListRuleNamesByTarget", "events:ListRuleNamesByTarget", {"seal-schedule"}, False),
+    (r"\.DescribeRule", "events:DescribeRule", {"seal-schedule"}, False),
+    (r"\.DescribeKey", "kms:DescribeKey", {"seal-key"}, False),
     (r"SimulatePrincipalPolicy", "iam:SimulatePrincipalPolicy", OF_ROLE, False),
     (r"HEAD /orders-trail-archive[^/]*", "s3:ListBucket", {"archive-bucket"}, True),
     (r"GET /orders-trail-onfailure[^/]*\?.*list-type", "s3:ListBucket", {"on-failure-empty"}, True),
@@ -396,6 +439,18 @@ def test_a_missing_permission_is_named_and_never_a_yes(deployed, proxy, pattern,
     named = {findings[check]["detail"] for check in checks - {"role-key"}}
     assert named == {f"not allowed: needs {action}"}
     assert code == (4 if is_essential else 0)
+
+
+def test_the_key_that_signs_is_told_by_its_fingerprint(deployed, proxy):
+    """To be compared with the file that a reviewer got; where it cannot be had, the check is none."""
+    told = deployed.aws("kms").get_public_key(KeyId=deployed.signing_key)
+    _, findings = doctor("-a", deployed.url)
+    assert hashlib.sha256(told["PublicKey"]).hexdigest() in findings["seal-key"]["detail"]
+    assert "Ed25519" in findings["seal-key"]["detail"]
+    with proxy.refusing(r"\.GetPublicKey"):
+        _, findings = doctor("-a", deployed.url, "--endpoint-url", proxy.url)
+    assert findings["seal-key"]["result"] == "not-checked"
+    assert "needs kms:GetPublicKey" in findings["seal-key"]["detail"]
 
 
 @pytest.mark.parametrize(
