@@ -106,7 +106,7 @@ def _put_baseline(store: MemoryStore, trail: Trail, baseline: dict, schema: tupl
     place = BaselineName(baseline["s"] * 1000)
     parts = []
     for number, start in enumerate(range(0, len(rows), 3)):
-        content = encode_baseline_part(sorted(rows[start : start + 3], key=lambda row: row[0]))
+        content = encode_baseline_part(sorted(rows[start : start + 3], key=_in_order))
         digest = sha256(content).hexdigest()
         name = place.part(number, digest)
         store.put_if_absent(trail.prefix + name, content)
@@ -123,6 +123,11 @@ def _put_baseline(store: MemoryStore, trail: Trail, baseline: dict, schema: tupl
         table_id=None,
     )
     store.put_if_absent(trail.prefix + place.description, description.compose())
+
+
+def _in_order(row: tuple[bytes, str | None, str | None, bytes]) -> tuple[str, str, bytes]:
+    """Rows of a part stand in the order of key text, then item key (docs/format.md, §10)."""
+    return row[1] or "", row[2] or "", row[0]
 
 
 def open_table(store: MemoryStore, folder: Path, rng: Random) -> Table:
