@@ -123,6 +123,20 @@ def test_a_baseline_of_the_same_stream_says_what_there_was_before(compare, tmp_p
     assert told(found) == expected
 
 
+def test_a_baseline_of_no_stream_covers_nothing(compare, tmp_path):
+    """Without any change nothing is covered, and a baseline that names no stream does not make it so."""
+    with_baseline(tmp_path / "archive", {"b": TWO}, T0 - 7_200, label=None)
+    found = compare([], {"b": TWO, "c": ONE})
+    assert (told(found), found.compared, found.unknown) == ([], 0, 2)
+
+
+def test_the_last_hour_that_can_touch_an_item_is_read(compare):
+    """A change in the first second of an hour lies in another segment than the second before it."""
+    records = [INSERTED, change(2, "INSERT", None, ONE, key="b", at_s=T0 + 7_200)]
+    found = compare(records, {"a": ONE, "b": THREE}, to_ms=(T0 + 7_200 - MARGIN_S) * 1000)
+    assert (found.touched, found.compared) == (1, 1)
+
+
 def test_a_baseline_is_a_fact_of_items_that_rested_since(compare, tmp_path):
     """And a change that is missing after it shows."""
     with_baseline(tmp_path / "archive", {"b": TWO, "c": ONE}, T0 - 7_200)
@@ -168,8 +182,9 @@ def test_an_item_beyond_a_gap_is_not_compared(compare):
 def test_an_item_in_conflict_is_not_compared(compare):
     """Which of its two contents the table should hold nobody knows."""
     compare([INSERTED], {})
-    found = compare([change(1, "INSERT", None, TWO), change(2, "INSERT", None, ONE, key="b")], {"a": ONE, "b": ONE})
-    assert (told(found), found.conflicts, found.compared) == ([], 1, 1)
+    records = [change(1, "INSERT", None, TWO), change(2, "INSERT", None, ONE, key="b")]
+    found = compare(records, {"a": ONE, "b": ONE}, is_from_beginning=True)
+    assert (told(found), found.conflicts, found.compared, found.unknown) == ([], 1, 1, 0)
 
 
 def test_nothing_is_compared_without_a_trail(compare, tmp_path):
@@ -202,7 +217,8 @@ def test_differences_are_counted_beyond_those_listed(compare, monkeypatch):
     monkeypatch.setattr("query.reconcile.MOST_DIFFERENCES", 2)
     records = [change(n, "INSERT", None, ONE, key=str(n)) for n in range(1, 6)]
     found = compare(records, {str(n): TWO for n in range(1, 6)})
-    assert (found.different, [one.item_key for one in found.differences]) == (5, [key("1"), key("2")])
+    assert (found.items, found.different) == (5, 5)
+    assert [one.item_key for one in found.differences] == [key("1"), key("2")]
     assert dataclasses.replace(found, differences=()).different == 5
 
 

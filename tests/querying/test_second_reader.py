@@ -124,6 +124,18 @@ def test_every_delivered_field_is_compared(archive, spoil):
     assert told(found) == [("different", "life", 3)]
 
 
+def test_the_leaf_of_another_change_is_not_its_own(archive):
+    """A leaf that the stream holds somewhere is no excuse: content belongs to an identity."""
+    first, second = (change_record(record, SOURCE, None) for record in LIFE[:2])
+    forged = first._replace(sequence_number=second.sequence_number)
+    folder = archive(*ALL)
+    (planned,) = plan_segments([forged])
+    FolderStore(folder).put_if_absent(SOURCE.trail.prefix + planned.place.compose(), encode_segment(planned))
+    found = compare(folder, ALL)
+    assert told(found) == [("different", "life", 1)]
+    assert int(found.disagreements[0].sequence_number) == int(LIFE[1]["dynamodb"]["SequenceNumber"])
+
+
 def test_a_row_that_no_record_can_be_rebuilt_from_is_different(archive):
     """Leaves are made anew from rows: a row that says nothing agrees with nothing."""
     folder = archive(*LIFE, *OTHERS[1:])
