@@ -193,6 +193,20 @@ def test_another_stream_of_the_table_is_left_alone(archive):
     assert (found.exit_code, found.archived) == (0, 6)
 
 
+def test_a_stream_that_holds_only_young_changes_judges_nothing(archive):
+    """And it is said that it does not, instead of a stretch that ends before it begins."""
+    forged = change(5, "MODIFY", THREE, TWO, key="other", at_s=T0 + 5)
+    found = compare(archive(*ALL, forged), ALL, began_ms=T0 * 1000)
+    assert (found.judged, found.invented, found.exit_code) == (None, 0, 0)
+
+
+def test_the_hour_of_the_last_change_is_read_too(archive):
+    """In its first second it lies in another segment than the second before it."""
+    last = change(10, "INSERT", None, ONE, key="last", at_s=T0 + 3_600)
+    found = compare(archive(*ALL, last), [*ALL, last], ended_ms=(T0 + 9_000) * 1000)
+    assert (found.agreed, found.missing) == (7, 0)
+
+
 def test_an_empty_stream_says_nothing(archive):
     """A quiet table has nothing to compare, and nothing in the archive is called invented for it."""
     found = compare(archive(*ALL), [])
