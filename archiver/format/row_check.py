@@ -27,10 +27,6 @@ from archiver.format.shapes import ImageShapes, KeyShapes, possible_hints
 
 _FRAMES: Final = 8
 _IDENTITIES: Final = 64
-_FRAME_MEMBERS: Final = frozenset({"awsRegion", "dynamodb", "eventSource", "eventSourceARN", "eventVersion"})
-_FRAME_STREAM_MEMBERS: Final = frozenset(
-    {"ApproximateCreationDateTime", "SequenceNumber", "SizeBytes", "StreamViewType"}
-)
 _FEWEST_DIGITS: Final = 21
 _SIZE_DIGITS: Final = 15  # surely below 2**53, less than §6 allows
 
@@ -160,16 +156,12 @@ class RowCheck:
     def _learn_frame(self, event: str) -> None:
         """Remembers what an event that was checked shares with the other ordinary ones of its stream."""
         members = orjson.loads(event)
-        stream = members["dynamodb"]
         texts = [members.get(name) for name in ("eventSourceARN", "awsRegion", "eventVersion")]
-        texts.append(stream.get("StreamViewType"))
-        if members.keys() != _FRAME_MEMBERS or stream.keys() != _FRAME_STREAM_MEMBERS:
-            return
-        if not all(type(text) is str for text in texts):
-            return
-        frame = ordinary_frame(*texts)
-        if frame not in self._frames:
-            self._frames.append(frame)
+        texts.append(members["dynamodb"].get("StreamViewType"))
+        if all(type(text) is str for text in texts):
+            frame = ordinary_frame(*texts)
+            if frame not in self._frames:
+                self._frames.append(frame)
 
     def _is_identity(self, text: str) -> bool:
         try:

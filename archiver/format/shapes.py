@@ -31,11 +31,13 @@ _ELEMENTS: Final = {"SS": _TEXT, "NS": _NUMBER, "BS": _BINARY}
 # In a key a number stands in its normal spelling: whole ones here, the others take the long road.
 _KEY_CONTENTS: Final = {"S": '"([^"]*)"', "N": '"(0|-?[1-9][0-9]{0,37})"', "B": f'"({_BINARY[1:-1]})"'}
 
-_SHAPES: Final = 8  # a miss costs as many attempts
-_LARGEST_SHAPE: Final = 16_384  # characters of the pattern
-# To compile a pattern takes as long as to check so many images in full: no more time is spent on the one than on the
-# other.
-_MISSES_PER_SHAPE: Final = 200
+_SHAPES: Final = 3  # a miss costs as many attempts
+_SHAPES_PER_NAME: Final = 4
+_LARGEST_SHAPE: Final = 16_384  # characters of a pattern
+# To compile a pattern takes as long as to check some hundred images in full: in the long run, no more time is spent on
+# the one than on the other.
+_MISSES_PER_LESSON: Final = 400
+_KEY_SHAPES: Final = 8
 
 Hints = tuple[str | None, str | None]
 _Matches = Callable[[bytes], re.Match[bytes] | None]
@@ -43,13 +45,18 @@ _NOTHING: Final = re.compile(rb"(?!)").fullmatch
 
 
 class ImageShapes:
-    """The shapes of the images seen so far, the latest in use first."""
+    """The shapes of the images seen so far: the latest in use first, and last of all the one that holds every
+    attribute ever seen, each there or not. `misses` counts the images that were checked in full.
+
+    Each change makes new tuples, so that several threads may ask at once.
+    """
 
     def __init__(self) -> None:
-        # A new tuple for each change, so that several threads may ask at once.
         self._matches: tuple[_Matches, ...] = (_NOTHING,)
-        self._misses = 0
-        self._learned = 0
+        self._any_of: _Matches = _NOTHING
+        self._seen: dict[str, tuple[str, ...]] = {}  # shapes of an attribute's values, by its name
+        self.misses = 0
+        self._next_lesson = 1
 
     def is_canonical(self, text: bytes) -> bool:
         """Whether a text is the canonical text of an image."""
@@ -61,23 +68,43 @@ class ImageShapes:
                 if matches[place](text):
                     self._matches = (matches[place], *matches[:place], *matches[place + 1 :])
                     return True
+            if text.endswith(b"}") and self._any_of(text):
+                return True
         return self._is_canonical_by_value(text)
 
     def _is_canonical_by_value(self, text: bytes) -> bool:
-        self._misses += 1
         image = _loaded(text)
         if not is_canonical_image(image, text):
             return False
-        if self._misses > self._learned * _MISSES_PER_SHAPE:
+        self.misses += 1
+        if self.misses >= self._next_lesson:
+            self._next_lesson = self.misses + min(self.misses, _MISSES_PER_LESSON)
             self._learn(image)
         return True
 
     def _learn(self, image: Mapping[str, Any]) -> None:
-        pattern = _shape_of(image)
-        self._learned += 1
-        if len(pattern) <= _LARGEST_SHAPE:
-            matches: _Matches = re.compile(pattern.encode()).fullmatch
-            self._matches = (matches, *self._matches)[:_SHAPES]
+        shapes = {name: _value_shape(value) for name, value in image.items()}
+        pattern = _members(shapes.items())
+        if len(pattern) > _LARGEST_SHAPE:
+            return
+        matches: _Matches = re.compile(pattern.encode()).fullmatch
+        self._matches = (matches, *self._matches)[:_SHAPES]
+        seen = dict(self._seen)
+        for name, shape in shapes.items():
+            seen[name] = tuple(dict.fromkeys((*seen.get(name, ()), shape)))[:_SHAPES_PER_NAME]
+        pattern = _any_of(seen)
+        if seen != self._seen and len(pattern) <= _LARGEST_SHAPE:
+            self._seen, self._any_of = seen, re.compile(pattern.encode()).fullmatch
+
+
+def _any_of(seen: Mapping[str, Iterable[str]]) -> str:
+    """Any of these members in canonical order, each at most once. A comma follows, or the end: so a text that matches
+    and ends with a brace has a comma between each two and nowhere else."""
+    members = []
+    for name in orjson.loads(canonical(dict.fromkeys(seen))):
+        values = "|".join(seen[name])
+        members.append(f"(?:{re.escape(canonical(name).decode())}:(?:{values})(?:,|\\}}\\Z)|)")
+    return "\\{" + "".join(members)
 
 
 class KeyShapes:
@@ -109,10 +136,10 @@ class KeyShapes:
         if not is_canonical_key(keys, text, hints, self._key_names):
             return False
         shape = _KeyShape.of(keys, self._key_names)
-        if shape is not None and shape not in self._shapes and len(self._shapes) < _SHAPES:
+        if shape is not None and shape not in self._shapes and len(self._shapes) < _KEY_SHAPES:
             self._shapes.append(shape)
         known = _TextKey.of(keys, hints)
-        if known is not None and known not in self._texts and len(self._texts) < _SHAPES:
+        if known is not None and known not in self._texts and len(self._texts) < _KEY_SHAPES:
             self._texts.append(known)
         return True
 

@@ -456,17 +456,84 @@ def altered_texts(draw: st.DrawFn, text: bytes) -> bytes:
 
 @given(st.data())
 @PROPERTY
-def test_an_image_of_a_known_shape_is_accepted_exactly_if_it_is_canonical(data):
-    """A shape opens contents only: each is still one that its type allows."""
-    first = data.draw(images)
+def test_an_image_of_known_attributes_is_accepted_exactly_if_it_is_canonical(data):
+    """A shape opens contents, and lets an attribute be there or not: each is still one that its type allows."""
+    known = data.draw(st.lists(images, min_size=1, max_size=3))
     shapes = ImageShapes()
-    assert shapes.is_canonical(canonical(first))
-    text = data.draw(altered_texts(canonical(data.draw(refilled(first)))))
+    for image in known:
+        assert shapes.is_canonical(canonical(image))
+    mixed = {name: value for image in known for name, value in image.items() if data.draw(st.booleans())}
+    text = data.draw(altered_texts(canonical(data.draw(refilled(mixed)))))
     try:
         image = orjson.loads(text)
     except ValueError:
         image = None
     assert shapes.is_canonical(text) == is_canonical_image(image, text)
+
+
+def test_attributes_may_be_there_or_not_without_another_look():
+    """A table has items of many shapes; none of their combinations is checked in full once its attributes are known."""
+    shapes = ImageShapes()
+    assert shapes.is_canonical(b'{"a":{"S":"x"},"b":{"S":"y"}}')
+    assert shapes.is_canonical(b'{"b":{"N":"1"},"c":{"M":{"d":{"S":""}}}}')
+    assert shapes.misses == 2
+    for text in (
+        b'{"a":{"S":"other"}}',
+        b'{"a":{"S":"other"},"b":{"N":"2"}}',
+        b'{"a":{"S":""},"b":{"S":""},"c":{"M":{"d":{"S":"x"}}}}',
+        b'{"a":{"S":""},"c":{"M":{"d":{"S":"x"}}}}',
+        b'{"c":{"M":{"d":{"S":"x"}}}}',
+    ):
+        assert shapes.is_canonical(text)
+    assert shapes.misses == 2
+    for text in (
+        b"{",
+        b'{"a":{"S":"x"},',
+        b'{"a":{"S":"x"},}',
+        b'{"a":{"S":"x"}',
+        b'{"a":{"S":"x"}}}',
+        b'{"a":{"S":"x"}"b":{"S":"y"}}',
+        b'{"a":{"S":"x"}}"b":{"S":"y"}}',
+        b'{"a":{"S":"x"},,"b":{"S":"y"}}',
+        b'{"b":{"S":"x"},"a":{"S":"y"}}',
+        b'{"a":{"S":"x"},"a":{"S":"y"}}',
+        b'{"a":{"N":"x"}}',
+        b'{"c":{"M":{"d":{"S":"x"}},"b":{"S":"y"}}}',
+        b'{"c":{"M":{"d":{"S":"x"},"b":{"S":"y"}}}}',
+        b'{,"a":{"S":"x"}}',
+    ):
+        assert not shapes.is_canonical(text), text
+    assert shapes.is_canonical(b"{}")
+
+
+def test_names_are_in_the_order_of_canonical_json_when_they_come_together():
+    """By UTF-16: a surrogate pair stands before U+FFFF, which UTF-8 would have the other way round."""
+    shapes = ImageShapes()
+    for name in ("\uffff", "😀"):
+        assert shapes.is_canonical(canonical({name: {"S": ""}}))
+    assert shapes.is_canonical('{"😀":{"S":""},"\uffff":{"S":""}}'.encode())
+    assert not shapes.is_canonical('{"\uffff":{"S":""},"😀":{"S":""}}'.encode())
+
+
+def test_a_name_is_no_pattern():
+    """Names of attributes are what people chose."""
+    shapes = ImageShapes()
+    for name in ("a.c", "a*", "(", "[x]", "a|b"):
+        assert shapes.is_canonical(canonical({name: {"S": ""}}))
+        assert shapes.is_canonical(canonical({name: {"S": "x"}}))
+    assert not shapes.is_canonical(b'{"a.c":{"S":""},"a*":{"S":""}}')
+
+
+def test_images_of_ever_new_shapes_are_right_too():
+    """What is remembered has a limit, and beyond it every image is checked in full."""
+    shapes = ImageShapes()
+    for number in range(3000):
+        assert shapes.is_canonical(b'{"a%d":{"S":"x"}}' % number)
+        assert not shapes.is_canonical(b'{"a%d":{"S":1}}' % number)
+    large = canonical({"l": {"L": [{"S": "x"}, {"N": "1"}] * 1000}})
+    for _ in range(3):
+        assert shapes.is_canonical(large)
+        assert not shapes.is_canonical(large[:-1])
 
 
 @given(st.data())
