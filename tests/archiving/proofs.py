@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -124,6 +125,8 @@ class Forge:
     keeps_digests: bool = False  # leave the digests of what is shown as they are
     keeps_root: bool = False  # leave root and name of the segment as they are
     keeps_count: bool = False
+    head: str = "{origin}\n{size}\n{root}\n"  # what is signed
+    note: str = "{head}\n— {name} {mark}\n"  # and how it is written
 
     @classmethod
     def of(cls, proof: Proof) -> Forge:
@@ -145,9 +148,10 @@ class Forge:
         if isinstance(segment, dict) and not self.keeps_count:
             segment["records"] = len(self.rows)
         members["entry_path"], root = _placed(self.entries, members["entry_index"], spelled(segment))
-        text = Checkpoint(self.origin, len(self.entries), root).text
-        note = SignedNote(text, (self.signer.sign(self.signature_name or self.origin, text),))
-        members["checkpoint"] = note.compose().decode()
+        text = self.head.format(origin=self.origin, size=len(self.entries), root=b64encode(root).decode())
+        signature = self.signer.sign(self.origin, text)
+        name, mark = self.signature_name or self.origin, b64encode(signature.key_id + signature.signature).decode()
+        members["checkpoint"] = self.note.format(head=text, name=name, mark=mark)
         return spelled(members) + b"\n"
 
 
@@ -226,6 +230,12 @@ def _renamed(first: str, hour: str = "06", day: str = "2026-11-23") -> Any:
 def _labelled(arn: str) -> Any:
     label = arn.rpartition("/")[2]
     return _all(_put("envelope", "stream_arn", value=arn), _put("segment", "stream_label", value=label))
+
+
+def _within(day: str, hour: str, second: int) -> Any:
+    """A record of this second in a segment of nothing else."""
+    times = [_put("segment", f"{end}_changed_at_ms", value=second * 1000) for end in ("first", "last")]
+    return _all(_renamed(_SEQUENCE, hour, day), _put("envelope", "ts", value=second), *times)
 
 
 _SEQUENCE = "0000000000000000442158450000000001745043"
@@ -397,6 +407,16 @@ NONSENSE: list[tuple[str, Any, str, str]] = [
         "another stream",
     ),
     ("signed by a witness", _set(signature_name="witness.example"), "one signature", "several trails"),
+    # the checkpoint, signed as it stands
+    ("a size with a zero before it", _set(head="{origin}\n0{size}\n{root}\n"), "size", "out of form"),
+    ("a line more", _set(head="{origin}\n{size}\n{root}\nmore\n"), "three lines", "out of form"),
+    ("a line less", _set(head="{origin}\n{size}\n"), "three lines", "out of form"),
+    ("an empty line less", _set(note="{head}— {name} {mark}\n"), "empty line", "out of form"),
+    ("an empty line more", _set(note="{head}\n\n— {name} {mark}\n"), "control|three lines", "out of form"),
+    ("another dash", _set(note="{head}\n- {name} {mark}\n"), "no signature", "out of form"),
+    ("no newline at the end", _set(note="{head}\n— {name} {mark}"), "no signature", "out of form"),
+    ("a second signature", _set(note="{head}\n— {name} {mark}\n— w {mark}\n"), "one signature", "out of form"),
+    ("a root of another spelling", _set(head="{origin}\n{size}\n{root}=\n"), "base64", "not in the log"),
     # numbers and depth
     ("an integer beyond 2**53", _put("envelope", "extra", "more", value=2**53 + 1), "canonical form", "number"),
     ("an integer beyond 64 bits", _put("envelope", "extra", "more", value=-(2**70)), "canonical form", "number"),
@@ -418,6 +438,16 @@ SENSE: list[tuple[str, Any]] = [
     ("the last of its segment", _put("envelope", "seq", value=f"{int(_SEQUENCE) + 2}")),
     ("the first time", _put("envelope", "ts", value="1795414530.0001")),
     ("the last time", _put("envelope", "ts", value="1795414532.2509")),
+    ("the first second of all", _within("2012-01-01", "00", 1_325_376_000)),
+    ("the last second of all", _within("2099-12-31", "23", 4_102_444_799)),
+    (
+        "a whole hour",
+        _all(
+            _put("segment", "first_changed_at_ms", value=_HOUR_MS),
+            _put("segment", "last_changed_at_ms", value=_HOUR_MS + 3_599_999),
+        ),
+    ),
+    ("a segment of one change", _put("segment", "last_sequence", value=_SEQUENCE)),
     ("a time within", _put("envelope", "ts", value=1_795_414_531)),
     ("a label with a Z", _labelled(_ARN + "Z")),
     ("a label of another precision", _labelled(_ARN.removesuffix(".000"))),
@@ -437,4 +467,40 @@ SENSE: list[tuple[str, Any]] = [
     ("one entry", _all(_set(entries=padding(1)), _put("entry_index", value=0))),
     ("the last of many", _all(_set(rows=padding(40)), _put("record_index", value=39))),
     ("signed with P-256", _set(signer=P256_SIGNER)),
+]
+
+
+_WORKED = worked(0).compose()
+# The worked example as other bytes that say the same, or nothing.
+OTHERWISE_SPELLED: list[bytes] = [
+    _WORKED.rstrip(b"\n"),
+    _WORKED + b"\n",
+    _WORKED + b" ",
+    _WORKED.replace(b"\n", b"\r\n"),
+    b"\xef\xbb\xbf" + _WORKED,
+    b" " + _WORKED,
+    _WORKED.decode().encode("utf-16"),
+    _WORKED.decode().encode("utf-32-be"),
+    _WORKED.replace(b'"format":1', b'"format": 1'),
+    _WORKED.replace(b'"format":1', b'"format":1,"format":1'),
+    _WORKED.replace(b'"format":1', b'"format":2,"format":1'),
+    _WORKED.replace(b'"format":1', b'"format":1.0'),
+    _WORKED.replace(b'"format":1', b'"format":1e0'),
+    _WORKED.replace(b'"format":1', b'"format":01'),
+    _WORKED.replace(b"MODIFY", b"\\u004dODIFY"),
+    _WORKED.replace("café".encode(), b"caf\\u00e9"),
+    _WORKED.replace(b"\xe2\x80\x94", b"\\u2014"),
+    json.dumps(dict(reversed(json.loads(_WORKED).items())), separators=(",", ":"), ensure_ascii=False).encode() + b"\n",
+    json.dumps(json.loads(_WORKED), indent=1, ensure_ascii=False).encode() + b"\n",
+    spelled(json.loads(_WORKED)),
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b"[" * 900 + b"]" * 900 + b"\n",
+    b"",
+    b"\n",
+    b"null\n",
+    b"[]\n",
+    b"{}\n",
+    b'"format"\n',
+    b"\xff\n",
 ]

@@ -1,6 +1,7 @@
 """The stand-alone checker of proofs, held against the package's own: two programs that share no code must agree."""
 
 import ast
+import base64
 import functools
 import importlib.util
 import json
@@ -8,11 +9,16 @@ import random
 import shutil
 import subprocess
 import sys
+from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import padding as padding_of_rsa
 
 from archiver.format.merkle import inclusion_path, tree_root
 from archiver.signer import public_pem
@@ -23,6 +29,7 @@ from tests.archiving.proofs import (
     NONSENSE,
     ORIGIN,
     OTHER_SIGNER,
+    OTHERWISE_SPELLED,
     P256_SIGNER,
     SENSE,
     SIGNER,
@@ -77,9 +84,6 @@ def by_package(content: bytes, signer: Any = SIGNER) -> dict[str, Any] | None:
 
 def by_checker(content: bytes, signer: Any = SIGNER) -> dict[str, Any] | None:
     """The same of the stand-alone checker, in the same words."""
-    import base64
-    from datetime import datetime
-
     try:
         proved = checker().check(content, public_pem(signer.public_key))
     except (ValueError, RecursionError):
@@ -121,7 +125,15 @@ def test_the_worked_example_is_proved(files):
     done = run(files / "proof.json", files / "KEY.pub")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("PROVED: this log holds this change\n")
-    for text in ('"111122223333/eu-west-1/orders"', '"MODIFY"', '"2026-11-23T06:15:30.000+00:00"', "PAID"):
+    lines = dict(line.strip().split(maxsplit=1) for line in done.stdout.splitlines()[1:] if "(" not in line)
+    assert lines["table"] == '"111122223333/eu-west-1/orders"'
+    assert lines["operation"] == '"MODIFY"'
+    assert "PAID" in lines["shown"]
+    info = b"".join(block("proof-key").encode().splitlines()[1:-1])
+    for text in (
+        '"2026-11-23T06:15:30.000+00:00"',
+        f'  key (SHA-256)   "{sha256(base64.b64decode(info)).hexdigest()}"\n',
+    ):
         assert text in done.stdout
     assert done.stdout.isascii(), "nothing in a value can steer a terminal"
 
@@ -137,7 +149,12 @@ def test_exit_codes_say_what_happened(files):
     assert run(proof, files / "bent.pub").returncode == 1
     assert run(proof).returncode == run(proof, key, key).returncode == run(proof, proof).returncode == 2
     assert run(files / "absent", key).returncode == run(proof, files / "absent").returncode == 4
-    assert run(files / "bent.json", key).stdout.startswith("NOT PROVED: ")
+    assert run(files / "bent.json", key).stdout == "NOT PROVED: a file in another spelling than its own\n"
+    assert run().stderr == "usage: python verify_proof.py PROOF KEY.pub\n"
+    assert f"{proof} is no public key" in run(proof, proof).stderr
+    assert "No such file" in run(files / "absent", key).stderr
+    (files / "deep.json").write_bytes(b"[" * 100_000)
+    assert run(files / "deep.json", key).returncode == 1
 
 
 def test_it_imports_the_standard_library_and_one_routine():
@@ -180,10 +197,23 @@ def test_a_proof_of_what_can_be_is_proved_by_both(name, change):
     assert both(forge.sealed(), forge.signer)
 
 
-def test_nesting_without_end_is_refused_and_does_not_crash():
-    """A file that is handed over may be anything."""
-    for deep in (b"[" * 100_000, b'{"a":' * 100_000, b"[" * 900 + b"]" * 900 + b"\n"):
-        assert not both(deep)
+@pytest.mark.parametrize("other", OTHERWISE_SPELLED, ids=range(len(OTHERWISE_SPELLED)))
+def test_a_proof_in_another_spelling_is_refused(other):
+    """Other bytes for the same content, and files that are no proof at all: refused, and nothing crashes."""
+    assert not both(other)
+
+
+@pytest.mark.parametrize("path", [{}, "", None, [[]], [1], ["ab" * 33], {"ab" * 32: 1}])
+@pytest.mark.parametrize("name", ["record_path", "entry_path"])
+def test_a_path_is_a_list_of_digests(name, path):
+    """Also in a tree of one leaf, where it is empty."""
+    forge = Forge.of(worked(0))
+    forge.rows, forge.entries, forge.members["entry_index"] = padding(1), padding(1), 0
+    members = json.loads(forge.sealed())
+    assert both(spelled(members) + b"\n")
+    assert members[name] == []
+    members[name] = path
+    assert not both(spelled(members) + b"\n")
 
 
 @pytest.mark.parametrize("size", range(1, 41))
@@ -211,6 +241,64 @@ def test_every_path_up_to_40_leads_to_the_root(size):
 def test_only_the_key_that_signed_proves(signer, other):
     """The key is the reviewer's; nothing in the file can choose it."""
     assert both(worked(1, signer=signer).compose(), other) == (signer is other)
+
+
+def with_mark(proof: Any, mark: bytes | str) -> bytes:
+    """A proof with another key id and signature; bytes are written in base64."""
+    members = json.loads(proof.compose())
+    text = mark if isinstance(mark, str) else base64.b64encode(mark).decode()
+    members["checkpoint"] = f"{proof.checkpoint.text}\n— {ORIGIN} {text}\n"
+    return spelled(members) + b"\n"
+
+
+@pytest.mark.parametrize("signer", [SIGNER, P256_SIGNER], ids=["ed25519", "p256"])
+def test_a_signature_is_checked_and_so_is_the_id_of_its_key(signer):
+    """Each alone: a right id does not make up for a wrong signature, nor the other way round."""
+    proof = worked(0, signer=signer)
+    key_id, signature = proof.signature.key_id, proof.signature.signature
+    right = base64.b64encode(key_id + signature).decode()
+    assert both(with_mark(proof, right), signer)
+    another = worked(1, signer=OTHER_SIGNER).signature
+    elsewhere = signer.sign(ORIGIN, proof.checkpoint.text + "more\n").signature
+    for mark in (
+        *(key_id + signature[:-1] + bytes([signature[-1] ^ 1]), key_id + elsewhere, key_id + another.signature),
+        *(
+            another.key_id + signature,
+            bytes(4) + signature,
+            key_id,
+            key_id + b"\x00",
+            signature,
+            key_id + signature * 2,
+        ),
+        *(f"{right}=", right.rstrip("="), f"{right[:8]}\n{right[8:]}", f" {right}", f"{right[:9]}*{right[9:]}", "é"),
+    ):
+        assert mark == right or not both(with_mark(proof, mark), signer), mark
+    last = max(place for place, character in enumerate(right) if character != "=")
+    unused = {0: "", 1: "BCD", 2: "BCDEFGHIJKLMNOP"}[right.count("=")]
+    for character in unused:  # bits that no byte needs
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        other = alphabet[alphabet.index(right[last]) | alphabet.index(character)]
+        assert other == right[last] or not both(with_mark(proof, right[:last] + other + right[last + 1 :]), signer)
+
+
+def test_a_key_of_another_kind_proves_nothing():
+    """Though its signature is valid and its id right: the format knows two kinds."""
+    text = worked(0).checkpoint.text.encode()
+    wrong = ec.generate_private_key(ec.SECP384R1())
+    rsa_key = rsa.generate_private_key(65_537, 2_048)
+    signed_by = {
+        wrong: wrong.sign(text, ec.ECDSA(hashes.SHA256())),
+        rsa_key: rsa_key.sign(text, padding_of_rsa.PKCS1v15(), hashes.SHA256()),
+    }
+    for key, signature in signed_by.items():
+        public = key.public_key()
+        info = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        content = with_mark(worked(0), sha256(info).digest()[:4] + signature)
+        with pytest.raises(ValueError, match="another kind"):
+            checker().check(content, public_pem(public))
+    unheard_of = base64.b64encode(bytes.fromhex("300d3008060612341234123403010000")).decode()
+    with pytest.raises(ValueError, match=r"."):
+        checker().check(PROOFS[0], f"-----BEGIN PUBLIC KEY-----\n{unheard_of}\n-----END PUBLIC KEY-----\n".encode())
 
 
 # --- campaigns ---
