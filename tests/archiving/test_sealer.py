@@ -13,7 +13,9 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 import boto3
+import moto
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey, derive_private_key
@@ -33,7 +35,7 @@ from archiver.plan import PlannedSegment, plan_segments
 from archiver.sealed_log import SealRefused
 from archiver.sealer import Sealer, Sealing
 from archiver.segment import check_segment, encode_segment, segment_label
-from archiver.signer import LocalSigner, public_key_text
+from archiver.signer import KeyRefused, KmsSigner, LocalSigner, public_key_text
 from archiver.store import FolderStore, S3Store
 from archiver.streams import Streams
 from archiver.unsealed import Unsealed
@@ -498,6 +500,50 @@ def forge(store, last: Seal, *entries, signer=NEWER, **members) -> Seal:
     return made
 
 
+class FailingKms:
+    """A client of KMS whose n-th signature (from 0) fails with an error of KMS."""
+
+    def __init__(self, client, number: int, code: str):
+        self.client, self.left, self.code = client, number, code
+
+    def get_public_key(self, **request):
+        return self.client.get_public_key(**request)
+
+    def sign(self, **request):
+        self.left -= 1
+        if self.left == -1:
+            raise ClientError({"Error": {"Code": self.code, "Message": "refused by the test"}}, "Sign")
+        return self.client.sign(**request)
+
+
+@pytest.mark.parametrize(
+    "code", ["ThrottlingException", "AccessDeniedException", "DisabledException", "KMSInvalidStateException"]
+)
+@pytest.mark.parametrize("signed", [0, 1, 2])
+def test_a_key_of_kms_that_does_not_sign_is_told_and_made_up_for(monkeypatch, code, signed):
+    """Throttled, denied or disabled, before the first seal or between two: what was sealed is whole, the rest comes later."""
+    monkeypatch.setattr(archiver.sealer, "SEGMENTS_PER_SEAL", 1)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    store = MemoryStore()
+    segments = archive(store, at(-1, 1)) + archive(store, at(0, 2))
+    with moto.mock_aws():
+        client = boto3.client("kms", region_name="eu-west-1")
+        arn = client.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+        signer = KmsSigner(FailingKms(client, signed, code), arn)
+        sealer = Sealer(store, TRAIL, signer)
+        with pytest.raises(KeyRefused, match=code) as refused:
+            sealer.seal(NOW_MS)
+        assert refused.value.hint
+        assert len(read(store, signer).seals if signed else []) == signed
+        assert len([name for name in store.objects if "/seals/" in name]) == signed
+        sealer.seal(NOW_MS + 1)
+        client.close()
+    log = read(store, signer)
+    assert sealed_segments(log) == segments
+    assert log.of_type("interval")[-1]["to_ms"] == NOW_MS + 1
+
+
 def test_a_clock_far_behind_seals_nothing():
     """Time in the log never falls, and a seal that hides which clock was wrong would be worse than none."""
     store = MemoryStore()
@@ -889,6 +935,18 @@ def test_nothing_is_built_on_a_log_that_does_not_hold(what):
         Sealer(store, TRAIL, OLD).seal(NOW_MS + 10)
     assert refused.value.hint
     assert {name for name in store.objects if "/seals/" in name} == {name for name in before if "/seals/" in name}
+
+
+@pytest.mark.parametrize("what", [what for what in broken_logs() if what != "a seal by nobody we know"])
+def test_the_second_reader_sees_the_same(what):
+    """By which every log of these tests is read; who has signed is checked beside it."""
+    assert second_reader.read_archive(broken_logs()[what])[2] != []
+
+
+def test_a_head_that_is_not_signed_by_the_key_in_turn_is_seen():
+    """The check of every head in these tests is one that can fail."""
+    with pytest.raises(AssertionError):
+        read(broken_logs()["a seal by nobody we know"])
 
 
 def test_an_older_seal_of_the_tail_is_checked_before_its_entries_are_believed():

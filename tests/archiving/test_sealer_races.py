@@ -2,12 +2,20 @@
 
 A run is a thread per actor, of which exactly one moves at a time, so a race is its seed, or its place in an enumeration,
 and nothing else. After each the second reader reads the whole log: one seal for each size, one chain, everything sealed.
+
+`python -m tests.archiving.test_sealer_races FOLDER` is a sealer that dies, in a process of its own, at every point of its
+output (`test_kill`): one copy of the archive in FOLDER for each.
 """
 
+import os
+import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -20,9 +28,11 @@ from archiver.sealed_log import SealRefused
 from archiver.sealer import Sealer, Sealing
 from archiver.segment import encode_segment
 from archiver.signer import public_key_text
+from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
 from tests import second_reader
+from tests.archiving import test_kill
 from tests.archiving.batches import arn_of
 from tests.archiving.test_sealer import (
     HOUR_MS,
@@ -38,6 +48,7 @@ from tests.archiving.test_sealer import (
     read,
     seal,
     sealed_segments,
+    statements,
 )
 from tests.simulator.memory_store import MemoryStore
 
@@ -380,3 +391,59 @@ def test_an_error_after_the_put_leaves_a_seal_to_go_on_from():
         sealer.seal(NOW_MS)
     assert sealer.seal(NOW_MS + 1).seals == ["seals/00000000000000000001.json"]
     check_signatures(read(store, P256), P256)
+
+
+# --- a process that dies ---
+
+MOST_POINTS = 1_000
+
+
+def seal_folder(folder: Path) -> None:
+    archiver.sealer.SEGMENTS_PER_SEAL = 1
+    assert Sealer(FolderStore(folder), TRAIL, OLD).seal(NOW_MS).refused == ()
+
+
+def die_everywhere(root: Path) -> None:
+    """Copies of `start`, each as a child left it; the last child finds no point left and ends well."""
+    os.fsync = test_kill.no_fsync
+    test_kill.archive = seal_folder
+    for point in range(1, MOST_POINTS):
+        shutil.copytree(root / "start", root / str(point))
+        status = test_kill.fork(test_kill.die_at, point, root / str(point))
+        if status == 0:
+            (root / str(point)).rename(root / test_kill.UNDISTURBED)
+            return
+        if status != test_kill.KILLED:
+            sys.exit(f"the child of point {point} ended with {status}")
+    sys.exit("there is no end of points")
+
+
+def test_a_process_that_dies_leaves_a_whole_log(tmp_path):
+    """F23: before, during and after each put of a seal. What is left is a log, and run again it says what it would have."""
+    store = FolderStore(tmp_path / "start")
+    writer = Writer(store, Streams(), encode)
+    writer.archive([at(0, 1), at(-1, 2), {"eventSource": "aws:s3"}], now_ms=NOW_MS)
+    seal(store, NOW_MS - HOUR_MS)
+    writer.archive([at(0, 3), at(-1, 4)], now_ms=NOW_MS)
+    command = [sys.executable, "-m", "tests.archiving.test_sealer_races", str(tmp_path)]
+    ran = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    expected = statements(read(tmp_path / test_kill.UNDISTURBED))
+    left = Counter()
+    for point in range(1, MOST_POINTS):
+        folder = tmp_path / str(point)
+        if not folder.exists():
+            break
+        log = read(folder)
+        left[len(log.seals)] += 1
+        assert expected[: len(statements(log))] == statements(log), point
+        seal(FolderStore(folder))
+        assert statements(read(folder)) == expected, point
+    assert set(left) == {1, 2, 3, 4}
+    assert sum(left.values()) > 40
+
+
+if __name__ == "__main__":
+    die_everywhere(Path(sys.argv[1]))
