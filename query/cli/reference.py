@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from query.cli import COMMANDS, make_app
+from query.cli import COMMANDS, GROUPED, make_app
 
 _BLOCK: Final = re.compile(r"```text\n\$ ddbtrail (?P<command>[a-z -]*?) ?--help\n.*?```", re.DOTALL)
 _WIDTH: Final = 100
@@ -38,7 +38,8 @@ def block(command: str) -> str:
 
 def commands() -> list[str]:
     """Every command that the page must show."""
-    return ["", *(name for name, *_ in COMMANDS), "config show"]
+    grouped = (f"{group} {name}" for group, _, _, members in GROUPED for name, _ in members)
+    return ["", *(name for name, *_ in COMMANDS), *grouped]
 
 
 if __name__ == "__main__":

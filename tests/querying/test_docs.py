@@ -100,7 +100,7 @@ def test_every_command_and_option_that_a_page_names_exists(page):
     """Somebody types it at three in the morning."""
     helps = {name: help_text(name) for name in commands()}
     named = re.findall(
-        r"(?:^\$ |`)ddbtrail ([a-z][a-z-]*(?: show)?)([^`\n]*)", page.read_text(encoding="utf-8"), re.MULTILINE
+        r"(?:^\$ |`)ddbtrail ([a-z][a-z-]*(?: show| create)?)([^`\n]*)", page.read_text(encoding="utf-8"), re.MULTILINE
     )
     for name, rest in named:
         assert name in helps, f"{page.name}: ddbtrail {name}"
