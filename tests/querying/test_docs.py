@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -95,10 +96,15 @@ def test_the_commands_of_the_readme_run(command, archive, tmp_path, monkeypatch)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("infra/*.md")])
 
 
+@cache
+def every_help():
+    return {name: help_text(name) for name in commands()}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_and_option_that_a_page_names_exists(page):
     """Somebody types it at three in the morning."""
-    helps = {name: help_text(name) for name in commands()}
+    helps = every_help()
     named = re.findall(
         r"(?:^\$ |`)ddbtrail ([a-z][a-z-]*(?: show| create)?)([^`\n]*)", page.read_text(encoding="utf-8"), re.MULTILINE
     )
