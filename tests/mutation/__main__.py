@@ -8,14 +8,11 @@ first, until one fails. Fails for a survivor without a written reason, for a rea
 
 import argparse
 import gc
+import json
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
-import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +21,7 @@ from typing import Final
 from tests.mutation import trial
 from tests.mutation.guards import GUARDS, Guard
 from tests.mutation.operators import Mutant, mutants_of
+from tests.mutation.processes import fork, run_all
 from tests.mutation.report import Row, read_reasons, write_report
 
 ROOT: Final = Path(__file__).parents[2]
@@ -32,12 +30,8 @@ BUILD: Final = RUNS / str(os.getpid())  # two runs may go on at once; what becam
 TREE: Final = BUILD / "tree"
 
 ENOUGH: Final = 0.95
-# What a mutant may take: some mutants never end, some never end taking memory. Processor time, since a busy machine
-# must not kill for us; and time by the clock for one that waits.
 _LEAST_CPU_SECONDS: Final = 5
 _TIMES_THE_UNCHANGED: Final = 3
-_CLOCK_SECONDS: Final = 300
-_MEMORY_BYTES: Final = 6 << 30
 _SURVIVED, _FAILED, _INTERRUPTED, _USAGE = 0, 1, 2, 4  # pytest's exit codes; 2 and 4: a module cannot be imported
 
 
@@ -105,110 +99,55 @@ def _copy() -> str:
 
 
 def _try_module(guard: Guard, workers: int) -> Tried:
-    told = BUILD / "told"
-    _, status, used = os.wait4(_fork("observe", lambda options: trial.observe(guard, options, told)), 0)
+    place, told = trial.Place(TREE, BUILD), BUILD / "told"
+    _, status, used = os.wait4(fork(lambda: trial.observe(guard, place, told), output=BUILD / "output"), 0)
     if status != 0:
-        raise Unfit(f"its tests fail on the unchanged module:\n{_output('observe')}")
-    seen = trial.read_told(told)
+        raise Unfit(f"its tests fail on the unchanged module:\n{(BUILD / 'output').read_text()[-5_000:]}")
+    seen = trial.read_seen(told)
     cpu_s = max(_LEAST_CPU_SECONDS, round(_TIMES_THE_UNCHANGED * (used.ru_utime + used.ru_stime)))
-    path = (TREE / guard.module).resolve()
-    mutants = mutants_of(path.read_text())
+    mutants = mutants_of((TREE / guard.module).read_text())
     tried = Tried(guard, [mutant.name for mutant in mutants])
-    for mutant, code, is_late in _pool(guard, mutants, seen, str(path), cpu_s, workers):
+    for number, code, is_late in _ended(guard, place, mutants, seen, cpu_s, workers):
+        name = mutants[number].name
+        killer = place.killer(number)
+        how = "time" if is_late else killer.read_text() if killer.exists() else f"exit {code}"
+        with (RUNS / "trials.tsv").open("a") as file:
+            file.write(f"{guard.module}\t{code}\t{name}\t{how}\n")
+        killer.unlink(missing_ok=True)
         tried.by_time += is_late
         if code == _SURVIVED:
-            tried.survived.append(mutant.name)
+            tried.survived.append(name)
         elif code not in (_FAILED, _INTERRUPTED, _USAGE) and code >= 0:
-            raise Unfit(f"pytest ended with {code} on {mutant.name}")
+            raise Unfit(f"pytest ended with {code} on {name}")
     tried.survived.sort(key=tried.names.index)
     return tried
 
 
-def _pool(
-    guard: Guard, mutants: Sequence[Mutant], seen: trial.Told, path: str, cpu_s: int, workers: int
-) -> Iterator[tuple[Mutant, int, bool]]:
-    """Each mutant with pytest's exit code (negative: the signal that ended it), and whether its time was up."""
-    running: dict[int, tuple[int, Mutant, float]] = {}
-    late: set[int] = set()
-    left = iter(enumerate(mutants))
-    is_more = True
-    while is_more or running:
-        while is_more and len(running) < workers:
-            number, mutant = next(left, (-1, None))
-            if mutant is None:
-                is_more = False
-                break
-            process = _fork_trial(guard, number, mutant, seen, path, cpu_s)
-            running[process] = number, mutant, time.monotonic() + _CLOCK_SECONDS
-        ended, status = os.waitpid(-1, os.WNOHANG) if running else (0, 0)
-        if ended in running:
-            number, mutant, _ = running.pop(ended)
-            _kill_group(ended)  # what it left behind
-            shutil.rmtree(BUILD / f"tmp-{number}", ignore_errors=True)
-            code = os.waitstatus_to_exitcode(status)
-            killer = BUILD / f"killer-{number}"
-            is_late = ended in late or code == -signal.SIGXCPU
-            how = "time" if is_late else killer.read_text() if killer.exists() else f"exit {code}"
-            with (BUILD / "trials.tsv").open("a") as file:
-                file.write(f"{guard.module}\t{code}\t{mutant.name}\t{how}\n")
-            yield mutant, code, is_late
-            continue
-        for process, (_, _, until) in running.items():
-            if time.monotonic() > until and process not in late:
-                late.add(process)
-                _kill_group(process)
-        time.sleep(0.005)
+def _ended(
+    guard: Guard, place: trial.Place, mutants: Sequence[Mutant], seen: trial.Seen, cpu_s: int, workers: int
+) -> Iterator[tuple[int, int, bool]]:
+    """The number of each mutant with pytest's exit code (negative: the signal that ended it), and whether its time was
+    up.
+    """
+    anew = [number for number, mutant in enumerate(mutants) if not seen.fits_in_place(mutant)]
+    if in_place := [(number, mutant) for number, mutant in enumerate(mutants) if seen.fits_in_place(mutant)]:
+        told = BUILD / "in-place"
+        process = fork(
+            lambda: trial.attempt_in_place(guard, place, in_place, seen, told, workers=workers, cpu_s=cpu_s),
+            output=BUILD / "output",
+        )
+        if os.waitpid(process, 0)[1] != 0:
+            raise Unfit(f"its tests could not be collected:\n{(BUILD / 'output').read_text()[-5_000:]}")
+        for number, code, is_late in map(json.loads, told.read_text().splitlines()):
+            if code == trial.NOT_IN_PLACE:
+                anew.append(number)
+            else:
+                yield number, code, is_late
 
+    def attempt(number: int) -> Callable[[], int]:
+        return lambda: trial.attempt(guard, place, number, mutants[number], seen)
 
-def _fork_trial(guard: Guard, number: int, mutant: Mutant, seen: trial.Told, path: str, cpu_s: int) -> int:
-    order = _order(mutant, seen)
-    return _fork(
-        str(number),
-        lambda options: trial.attempt(guard, mutant.code(path), order, options, BUILD / f"killer-{number}"),
-        cpu_s,
-    )
-
-
-def _order(mutant: Mutant, seen: trial.Told) -> list[str]:
-    """Tests that ran the changed lines first; the shortest first."""
-    lines = mutant.lines
-    return sorted(seen, key=lambda test: (lines is not None and seen[test].lines.isdisjoint(lines), seen[test].seconds))
-
-
-def _fork(name: str, work: Callable[[Sequence[str]], int], cpu_s: int | None = None) -> int:
-    """Does the work in a process (and group) of its own, in the copy, and gives its id; it ends with the code."""
-    process = os.fork()
-    if process:
-        return process
-    code = 70
-    try:
-        os.setsid()
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-        if cpu_s is not None:
-            resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
-        output = os.open(BUILD / f"output-{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.chdir(TREE)
-        sys.path[:] = [str(TREE), *(entry for entry in sys.path if entry not in ("", str(ROOT)))]
-        code = work([f"--basetemp={BUILD / f'tmp-{name}'}", "--rootdir", str(TREE)])
-    except BaseException:  # nothing may go on in the parent's place
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _output(name: str) -> str:
-    return (BUILD / f"output-{name}").read_text(errors="replace")[-5_000:]
-
-
-def _kill_group(process: int) -> None:
-    try:
-        os.killpg(process, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    yield from run_all(((number, attempt(number)) for number in anew), workers, cpu_s)
 
 
 def _load_libraries() -> None:

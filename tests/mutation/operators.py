@@ -85,12 +85,13 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change to a module. `lines` are those of the statement (or its head) that it is in; None outside functions,
-    where a module is only read once.
+    """One change to a module. `lines` are those of the statement (or its head) that it is in, `function` those of the
+    outermost function around it; both are None outside functions, where a module is only read once.
     """
 
     name: str
     lines: range | None
+    function: range | None
     place: _Place
     node: ast.AST
     tree: ast.Module
@@ -109,11 +110,11 @@ def mutants_of(source: str) -> list[Mutant]:
     tree = ast.parse(source)
     told: Counter[str] = Counter()
     mutants = []
-    for where, lines, shown, place, node in _Walk().module(tree):
+    for where, lines, function, shown, place, node in _Walk().module(tree):
         name = f"{where}: {_change(shown, place, node)}"
         told[name] += 1
         numbered = name if told[name] == 1 else f"{name} #{told[name]}"
-        mutants.append(Mutant(numbered, lines, place, node, tree))
+        mutants.append(Mutant(numbered, lines, function, place, node, tree))
     return mutants
 
 
@@ -130,7 +131,7 @@ def _text(node: ast.AST) -> str:
     return text if len(text) <= _NAME_CHARACTERS else text[:_NAME_CHARACTERS] + "…"
 
 
-_Change = tuple[str, range | None, ast.AST, _Place, ast.AST]
+_Change = tuple[str, range | None, range | None, ast.AST, _Place, ast.AST]
 
 
 class _Walk:
@@ -138,7 +139,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self._names: list[str] = []
-        self._functions = 0
+        self._functions: list[range] = []  # those around the statement, by their lines
 
     def module(self, tree: ast.Module) -> Iterator[_Change]:
         yield from self._body(tree, "body")
@@ -170,9 +171,12 @@ class _Walk:
                 for index, default in enumerate(getattr(node.args, field)):
                     if default is not None:
                         yield from self._expression(default, _Place(node.args, field, index), node, None)
-        self._functions += not isinstance(node, ast.ClassDef)
-        yield from self._body(node, "body")
-        self._functions -= not isinstance(node, ast.ClassDef)
+        if isinstance(node, ast.ClassDef):
+            yield from self._body(node, "body")
+        else:
+            self._functions.append(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
+            yield from self._body(node, "body")
+            self._functions.pop()
         self._names.pop()
 
     def _children(self, node: ast.AST, statement: ast.stmt) -> Iterator[_Change]:
@@ -253,7 +257,8 @@ class _Walk:
             yield self._told(shown, statement, place, node)
 
     def _told(self, shown: ast.AST, statement: ast.AST, place: _Place, node: ast.AST) -> _Change:
-        return ".".join(self._names) or "module", self._lines(statement), shown, place, node
+        function = self._functions[0] if self._functions else None
+        return ".".join(self._names) or "module", self._lines(statement), function, shown, place, node
 
     def _lines(self, statement: ast.AST) -> range | None:
         if not self._functions:

@@ -103,24 +103,32 @@ from pathlib import Path
 from tests.mutation import trial
 from tests.mutation.guards import GUARDS
 from tests.mutation.operators import mutants_of
-guard, name, killer, temporary = GUARDS[0], *sys.argv[1:]
+way, name, folder, tree = sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path.cwd()
+guard, place, seen = GUARDS[0], trial.Place(tree, folder), trial.Seen({}, {}, frozenset())
 mutant = next(one for one in mutants_of(Path(guard.module).read_text()) if one.name == name)
-sys.exit(trial.attempt(guard, mutant.code(guard.module), [], ["--basetemp", temporary], Path(killer)))
+if way == "anew":
+    print(7, trial.attempt(guard, place, 7, mutant, seen))
+else:
+    told = folder / "told"
+    trial.attempt_in_place(guard, place, [(7, mutant)], seen, told, workers=1, cpu_s=60)
+    print(told.read_text())
 """
 
 
+@pytest.mark.parametrize("way", ["anew", "in place"])
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("leaf_digest: b'\\x00' + data => b'\\x00~' + data", 1),
-        ("tree_root: level[0] => level[-1]", 0),
+        ("check_consistency: last == 0 => False", 1),
+        ("check_consistency: node % 2 == 0 and node => node % 2 == 0", 0),
     ],
-    ids=["another leaf", "the only node"],
+    ids=["a rule", "another spelling"],
 )
-def test_a_trial_tells_a_killed_mutant_from_a_survivor(tmp_path, name, code):
+def test_a_trial_tells_a_killed_mutant_from_a_survivor(tmp_path, way, name, code):
     """The rate is worth as much as this."""
-    killer = tmp_path / "killer"
-    arguments = [name, str(killer), str(tmp_path / "base")]
-    done = subprocess.run([sys.executable, "-c", TRIAL, *arguments], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert killer.exists() == bool(code)
+    done = subprocess.run(
+        [sys.executable, "-c", TRIAL, way, name, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    told = done.stdout.replace("[", "").replace(",", "").split()
+    assert ["7", str(code)] in [told[at : at + 2] for at in range(len(told))], done.stdout + done.stderr
+    assert (tmp_path / "killer-7").exists() == bool(code)
