@@ -164,6 +164,10 @@ BROKEN: dict[str, tuple[Row, str]] = {
         changed(GOOD, sequence_number="٤" * 40, event=stream_with(GOOD, SequenceNumber="٤" * 40)),
         "SequenceNumber",
     ),
+    "sequence number of letters": (
+        changed(GOOD, sequence_number="a" * 40, event=stream_with(GOOD, SequenceNumber="a" * 40)),
+        "SequenceNumber",
+    ),
     "sequence number of 20 digits": (
         changed(GOOD, sequence_number=("9" * 20).zfill(40), event=stream_with(GOOD, SequenceNumber="9" * 20)),
         "SequenceNumber",
