@@ -21,8 +21,11 @@ _ONE_VCPU_MB: Final = 1769
 _YEAR_MONTHS: Final = 12
 
 # What infra/template.yaml makes; a test counts there. HeartbeatAlarm compares two metrics and is charged as two alarms.
-ALARM_METRICS: Final = 11.0
+ALARM_METRICS: Final = 14.0
 METRICS: Final = 8.0
+SEAL_METRICS: Final = 4.0  # reported with every sealing, whether anybody writes or not
+SEAL_MEMORY_MB: Final = 1024
+SEAL_EVERY_MINUTES: Final = 15
 DASHBOARDS: Final = 1.0
 LOG_RETENTION_DAYS: Final = 90
 # Age in months at which the lifecycle rule moves a segment, and at which Intelligent-Tiering moves it on: 30 days after
@@ -31,10 +34,18 @@ _MOVED_MONTHS: Final = 1
 _INFREQUENT_MONTHS: Final = 2
 _ARCHIVE_MONTHS: Final = 4
 
+# What one call of the sealer asks of S3, counted: it lists seals, segments, late markers, streams, two folders of
+# quarantine and baselines, and reads the description of the stream. A new container also reads the seals of 26 hours.
+_SEAL_LISTS: Final = 7
+_SEAL_GETS: Final = 1
+_SEALED_AGAIN_H: Final = 26
+_LISTED_AT_ONCE: Final = 1000
+
 ARCHIVING: Final = "archiving"
+SEALING: Final = "sealing"
 STORAGE: Final = "storage"
 WATCHING: Final = "watching"
-GROUPS: Final = (ARCHIVING, STORAGE, WATCHING)
+GROUPS: Final = (ARCHIVING, SEALING, STORAGE, WATCHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ def bill_of(traffic: Traffic, setup: Setup, figures: Figures, prices: Prices) ->
     """What a month of this traffic costs."""
     lines = [
         *_archiving(traffic, setup, figures, prices),
+        *_sealing(traffic, setup, prices),
         *_storage(traffic, setup, prices),
         *_watching(traffic, figures, prices),
     ]
@@ -98,6 +110,31 @@ def _archiving(traffic: Traffic, setup: Setup, figures: Figures, prices: Prices)
     # A bucket key saves most requests, but none after it has run out: at least one in each of its lives with a PUT.
     lives = min(puts, MONTH_S / assumed.kms_bucket_key_life_s)
     yield _line(ARCHIVING, "KMS requests", max(puts / assumed.kms_puts_per_request, lives), listed.kms_request)
+
+
+# --- sealing ---
+
+
+def _sealing(traffic: Traffic, setup: Setup, prices: Prices) -> Iterator[Line]:
+    """Calls by the clock, each with its seal; every segment is read and checked once."""
+    assumed, listed = prices.assumptions, prices.list
+    calls = MONTH_S / 60 / SEAL_EVERY_MINUTES
+    starts = min(calls, assumed.seal_starts_per_day * MONTH_S / _DAY_S)
+    seals = calls * setup.months
+    # A new container lists all seals there are; every call lists the segments of the tail.
+    pages = starts * seals / _LISTED_AT_ONCE + calls * traffic.puts * _SEALED_AGAIN_H / _HOURS / _LISTED_AT_ONCE
+    writing = calls * (1 + _SEAL_LISTS) + pages
+    reading = traffic.puts + calls * _SEAL_GETS + starts * _SEALED_AGAIN_H * 60 / SEAL_EVERY_MINUTES
+    cpu_s = (starts * assumed.seal_start_cpu_s + traffic.writes * assumed.seal_cpu_s_per_record) * assumed.core_factor
+    paid_s = cpu_s / min(1.0, SEAL_MEMORY_MB / _ONE_VCPU_MB) + (writing + reading) * assumed.put_wait_s
+    yield _line(SEALING, "Lambda requests to seal", calls, listed.lambda_request)
+    yield _line(SEALING, "Lambda GB-s to seal", paid_s * SEAL_MEMORY_MB / _MB_PER_GB, listed.lambda_gb_s)
+    yield _line(SEALING, "S3 writes and lists to seal", writing, listed.s3_put)
+    yield _line(SEALING, "S3 reads to seal", reading, listed.s3_get)
+    yield _line(SEALING, "KMS signatures", calls + starts, listed.kms_asymmetric)  # each start asks for the public key
+    yield _line(SEALING, "KMS key", 1.0, listed.kms_key)
+    kept_gb = (seals + traffic.puts * setup.months) * assumed.seal_bytes / _GB
+    yield _line(SEALING, "S3, seals", kept_gb, listed.s3_standard)
 
 
 # --- storage ---
@@ -132,10 +169,12 @@ def _tier(age_months: int, prices: Prices) -> Price:
 
 def _watching(traffic: Traffic, figures: Figures, prices: Prices) -> Iterator[Line]:
     listed = prices.list
-    logged_gb = traffic.batches * (figures.log_bytes_per_batch + prices.assumptions.platform_log_bytes) / _GB
+    assumed, calls = prices.assumptions, MONTH_S / 60 / SEAL_EVERY_MINUTES
+    logged = traffic.batches * figures.log_bytes_per_batch + calls * assumed.seal_log_bytes
+    logged_gb = (logged + (traffic.batches + calls) * assumed.platform_log_bytes) / _GB
     yield _line(WATCHING, "CloudWatch alarms", ALARM_METRICS, listed.cloudwatch_alarm)
     # A metric is paid by the hour in which something is reported.
-    reported = METRICS * min(1.0, traffic.batches / _HOURS)
+    reported = METRICS * min(1.0, traffic.batches / _HOURS) + SEAL_METRICS
     yield _line(WATCHING, "CloudWatch metrics", reported, listed.cloudwatch_metric)
     yield _line(WATCHING, "CloudWatch dashboard", DASHBOARDS, listed.cloudwatch_dashboard)
     yield _line(WATCHING, "CloudWatch logs, written", logged_gb, listed.log_ingestion)

@@ -31,6 +31,7 @@ class PriceList:
     lambda_request: Price
     lambda_gb_s: Price
     s3_put: Price
+    s3_get: Price
     s3_standard: Price
     s3_frequent: Price
     s3_infrequent: Price
@@ -38,6 +39,8 @@ class PriceList:
     s3_transition: Price
     s3_monitoring: Price
     kms_request: Price
+    kms_asymmetric: Price
+    kms_key: Price
     cloudwatch_alarm: Price
     cloudwatch_metric: Price
     cloudwatch_dashboard: Price
@@ -54,6 +57,11 @@ class Assumptions:
     starts_per_shard_day: float
     kms_puts_per_request: float
     kms_bucket_key_life_s: float
+    seal_start_cpu_s: float
+    seal_cpu_s_per_record: float
+    seal_bytes: float
+    seal_log_bytes: float
+    seal_starts_per_day: float
     platform_log_bytes: float
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import tomllib
+from collections import Counter
 from dataclasses import replace
 from importlib.resources import files
 from itertools import pairwise
@@ -17,16 +18,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.format.layout import Trail
+from archiver.sealer import Sealer, Sealing
+from archiver.signer import create_key, load_signer
 from archiver.store import FolderStore
 from archiver.streams import Streams
-from archiver.telemetry import report_batch
+from archiver.telemetry import report_batch, report_sealing
 from archiver.writer import Writer
 from benchmarks import figures as benchmark
 from infra.cloudformation import sam_template
 from query.cli import run
 from query.errors import UsageError
 from query.operate import cost, cost_traffic
-from query.operate.cost import ARCHIVING, GROUPS, STORAGE, WATCHING, Setup, bill_of
+from query.operate.cost import ARCHIVING, GROUPS, SEALING, STORAGE, WATCHING, Setup, bill_of
 from query.operate.cost_figures import Figures, ItemFigures, load_figures
 from query.operate.cost_prices import Assumptions, Price, PriceList, Prices, load_prices
 from query.operate.cost_traffic import MONTH_S, Seen, Workload, most_records, traffic_of, traffic_seen
@@ -50,6 +54,11 @@ NO_ASSUMPTIONS = Assumptions(
     starts_per_shard_day=0,
     kms_puts_per_request=1,
     kms_bucket_key_life_s=MONTH_S,
+    seal_start_cpu_s=0,
+    seal_cpu_s_per_record=0,
+    seal_bytes=0,
+    seal_log_bytes=0,
+    seal_starts_per_day=0,
     platform_log_bytes=500,
 )
 AT_A_DOLLAR = Prices("nowhere", "2026-11", PriceList(**ONE_DOLLAR), NO_ASSUMPTIONS)
@@ -206,14 +215,98 @@ def test_a_segment_is_large_from_128_kilobytes_on(records, is_tiered):
 
 
 def test_watching_is_paid_by_what_the_stack_makes():
-    """11 alarm metrics, 8 metrics in the hours with a batch, a dashboard; 1,024 bytes of log a batch, kept 90 days."""
+    """14 alarm metrics, 8 metrics in the hours with a batch and 4 of the sealer, a dashboard; 1,024 bytes of log a
+    batch and 500 for each of 2,920 sealings, kept 90 days."""
     traffic = replace(traffic_of(Workload(1, 1000), FIGURES), batches=365)
     found = quantities(traffic)
-    assert (found["CloudWatch alarms"], found["CloudWatch dashboard"]) == (11, 1)
-    assert found["CloudWatch metrics"] == pytest.approx(8 * 365 / 730)
-    assert found["CloudWatch logs, written"] == pytest.approx(365 * 1024 / GB)
-    assert found["CloudWatch logs, kept"] == pytest.approx(365 * 1024 / GB * 90 * 86_400 / 2_628_000)
-    assert quantities(replace(traffic, batches=1e6))["CloudWatch metrics"] == 8
+    assert (found["CloudWatch alarms"], found["CloudWatch dashboard"]) == (14, 1)
+    assert found["CloudWatch metrics"] == pytest.approx(8 * 365 / 730 + 4)
+    logged = 365 * 1024 + 2_920 * 500
+    assert found["CloudWatch logs, written"] == pytest.approx(logged / GB)
+    assert found["CloudWatch logs, kept"] == pytest.approx(logged / GB * 90 * 86_400 / 2_628_000)
+    assert quantities(replace(traffic, batches=1e6))["CloudWatch metrics"] == 12
+    told = quantities(traffic, prices=assuming(seal_log_bytes=1_000))
+    assert told["CloudWatch logs, written"] == pytest.approx((logged + 2_920 * 1_000) / GB)
+
+
+def test_sealing_is_paid_by_the_clock_and_by_what_is_sealed():
+    """Every 15 minutes 2,920 calls a month, 12 cold starts a day 365; in ten months 29,200 seals, which a cold start
+    lists: 365 x 29.2 pages. 260 segments in 26 hours are 0.26 pages a call. 7 lists and a put a call; a get a call,
+    one for each segment, and 104 seals a cold start."""
+    traffic = replace(traffic_of(Workload(1, 1000), FIGURES), puts=7_300, writes=1e6)
+    assumed = assuming(
+        core_factor=2,
+        put_wait_s=0.1,
+        seal_starts_per_day=12,
+        seal_start_cpu_s=1,
+        seal_cpu_s_per_record=1e-4,
+        seal_bytes=1_000,
+    )
+    found = quantities(traffic, Setup(months=10), assumed)
+    writes, reads = 2_920 * 8 + 365 * 29.2 + 2_920 * 0.26, 2_920 + 7_300 + 365 * 104
+    assert found["Lambda requests to seal"] == pytest.approx(2_920)
+    assert found["S3 writes and lists to seal"] == pytest.approx(writes)
+    assert found["S3 reads to seal"] == pytest.approx(reads)
+    cpu_s = (365 * 1 + 1e6 * 1e-4) * 2 / (1_024 / 1_769)
+    assert found["Lambda GB-s to seal"] == pytest.approx(cpu_s + (writes + reads) * 0.1)
+    assert (found["KMS signatures"], found["KMS key"]) == (pytest.approx(2_920 + 365), 1)
+    assert found["S3, seals"] == pytest.approx((29_200 + 73_000) * 1_000 / GB)
+
+
+def test_no_sealing_is_a_cold_start_twice():
+    """However short a container lives."""
+    often = quantities(traffic_of(Workload(1), FIGURES), prices=assuming(seal_starts_per_day=1_000))
+    assert often["KMS signatures"] == pytest.approx(2 * 2_920)
+
+
+class Counting:
+    """A store that counts what it is asked."""
+
+    def __init__(self, store):
+        self.store, self.asked = store, Counter()
+
+    def put_if_absent(self, name, content):
+        self.asked["put"] += 1
+        return self.store.put_if_absent(name, content)
+
+    def get(self, name):
+        self.asked["get"] += 1
+        return self.store.get(name)
+
+    def list(self, prefix, start_after=""):
+        self.asked["list"] += 1
+        return self.store.list(prefix, start_after)
+
+
+def test_a_sealing_asks_as_much_of_s3_as_is_counted(tmp_path):
+    """The sealer itself, in a container that lives and in a new one, which reads again what was sealed in 26 hours if
+    there is something new to compare it with. The model takes it that there always is."""
+    trail, now_ms = Trail("111122223333", "eu-west-1", "orders"), 1_790_000_900_000
+    create_key(tmp_path / "key")
+    store, signer = Counting(FolderStore(tmp_path / "archive")), load_signer(tmp_path / "key")
+    Writer(store, Streams(key_schema={"orders": ("id",)})).archive([record(1)], now_ms=now_ms)
+    sealer = Sealer(store, trail, signer)
+    for number in range(160):
+        store.asked.clear()
+        sealer.seal(now_ms + number * 900_000)
+    assert store.asked == {"list": cost._SEAL_LISTS, "get": cost._SEAL_GETS, "put": 1}
+    changed_at_s = now_ms // 1_000 + 160 * 900 - 60
+    Writer(store, Streams()).archive([record(2, changed_at_s)], now_ms=changed_at_s * 1_000)
+    store.asked.clear()
+    assert Sealer(store, trail, signer).seal(now_ms + 160 * 900_000).entries["segment"] == 1
+    again = store.asked.pop("get") - cost._SEAL_GETS - 1
+    assert store.asked == {"list": cost._SEAL_LISTS, "put": 1}
+    assert again == pytest.approx(cost._SEALED_AGAIN_H * 60 / cost.SEAL_EVERY_MINUTES, abs=10)
+
+
+def test_a_sealing_reports_as_many_metrics_as_are_counted(capsys):
+    """Those of its table, and `ColdStart` of its function."""
+    report_sealing(Sealing(), table="orders")
+    blobs = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "CloudWatchMetrics" in line]
+    named = {
+        metric["Name"] for blob in blobs for told in blob["_aws"]["CloudWatchMetrics"] for metric in told["Metrics"]
+    }
+    assert len(named) + len({"ColdStart"}) == cost.SEAL_METRICS
 
 
 def test_a_price_is_for_so_many_units():
@@ -222,10 +315,15 @@ def test_a_price_is_for_so_many_units():
 
 
 def test_without_writes_only_the_floor_is_left():
-    """Nothing is written, nothing is archived or stored: alarms and the dashboard are all there is to pay."""
+    """Nothing is archived or stored: what is left is the clock's sealing, alarms, the dashboard, the sealer's metrics
+    and log."""
     bill = bill_of(traffic_of(Workload(0), FIGURES), Setup(), load_figures(), load_prices())
     assert bill.usd(ARCHIVING) == bill.usd(STORAGE) == 0
-    assert bill.usd() == bill.usd(WATCHING) == pytest.approx(11 * 0.10 + 3.00)
+    watched = 14 * 0.10 + 3.00 + 4 * 0.30
+    assert bill.usd(WATCHING) == pytest.approx(watched, abs=0.01)
+    assert bill.usd(WATCHING) > watched
+    assert bill.usd(SEALING) > 1.00, "the key alone"
+    assert bill.usd() == pytest.approx(bill.usd(WATCHING) + bill.usd(SEALING))
 
 
 def test_puts_of_a_quiet_table_follow_shards_and_windows_and_not_writes():
@@ -428,6 +526,9 @@ def test_the_stack_makes_what_is_counted():
     parameters = sam_template()["Parameters"]
     assert parameters["LogRetentionDays"]["Default"] == cost.LOG_RETENTION_DAYS
     assert parameters["MemorySize"]["Default"] == Setup().memory_mb
+    assert parameters["SealEveryMinutes"]["Default"] == cost.SEAL_EVERY_MINUTES
+    assert resources("AWS::Serverless::Function")["SealFunction"]["MemorySize"] == cost.SEAL_MEMORY_MB
+    assert len(resources("AWS::KMS::Key")) == 1
     assert parameters["BatchSize"]["Default"] == Workload(1).batch_size == cost_traffic.BATCH_SIZE_MAX
     assert parameters["BatchingWindowSeconds"]["Default"] == Workload(1).window_s
     assert parameters["BatchingWindowSeconds"]["MaxValue"] == cost_traffic.WINDOW_S_MAX
@@ -527,7 +628,7 @@ def test_a_wrong_price_file_is_told_with_the_line_and_the_entry(mistake, tmp_pat
 
 def test_a_missing_price_is_told(tmp_path):
     """A file that is complete for an older version misses what was added."""
-    start, end = SHIPPED.index("[price.kms_request]"), SHIPPED.index("[price.cloudwatch_alarm]")
+    start, end = SHIPPED.index("[price.kms_request]"), SHIPPED.index("[price.kms_asymmetric]")
     file = tmp_path / "mine.toml"
     file.write_text(SHIPPED[:start] + SHIPPED[end:], encoding="utf-8")
     with pytest.raises(UsageError, match=r"price\.kms_request is missing"):
