@@ -35,10 +35,11 @@ _INFREQUENT_MONTHS: Final = 2
 _ARCHIVE_MONTHS: Final = 4
 
 # What one call of the sealer asks of S3, counted: it lists seals, segments, late markers, streams, two folders of
-# quarantine and baselines, and reads the description of the stream. A new container also reads the seals of 26 hours.
+# quarantine and baselines, and reads the description of the stream. A new container also reads the seals of 74 hours.
 _SEAL_LISTS: Final = 7
 _SEAL_GETS: Final = 1
-_SEALED_AGAIN_H: Final = 26
+_SEALED_AGAIN_H: Final = 74
+_TAIL_H: Final = 26
 _LISTED_AT_ONCE: Final = 1000
 
 ARCHIVING: Final = "archiving"
@@ -122,7 +123,7 @@ def _sealing(traffic: Traffic, setup: Setup, prices: Prices) -> Iterator[Line]:
     starts = min(calls, assumed.seal_starts_per_day * MONTH_S / _DAY_S)
     seals = calls * setup.months
     # A new container lists all seals there are; every call lists the segments of the tail.
-    pages = starts * seals / _LISTED_AT_ONCE + calls * traffic.puts * _SEALED_AGAIN_H / _HOURS / _LISTED_AT_ONCE
+    pages = starts * seals / _LISTED_AT_ONCE + calls * traffic.puts * _TAIL_H / _HOURS / _LISTED_AT_ONCE
     writing = calls * (1 + _SEAL_LISTS) + pages
     reading = traffic.puts + calls * _SEAL_GETS + starts * _SEALED_AGAIN_H * 60 / SEAL_EVERY_MINUTES
     cpu_s = (starts * assumed.seal_start_cpu_s + traffic.writes * assumed.seal_cpu_s_per_record) * assumed.core_factor
