@@ -135,7 +135,7 @@ def acknowledge(
     def work(say: Stderr) -> int:
         from query.when import parse_when
 
-        _check_reason(reason)
+        _check_texts(what, reason)
         gap = _GAP.fullmatch(what) if what.count("/") == 1 and "T" in what.partition("/")[0] else None
         if gap is not None:
             since, until = (parse_when(gap[end], now_ms=now_ms()).ms for end in ("since", "until"))
@@ -228,14 +228,14 @@ def _public_key_text(path: Path) -> str:
 # --- what is acknowledged ---
 
 
-def _check_reason(reason: str) -> None:
+def _check_texts(what: str, reason: str) -> None:
     hint = 'add --reason "what was found, by whom, where it is written down"'
     if not reason.strip():
         raise UsageError("a reason is needed", hint=hint)
     try:
-        reason.encode()
+        f"{what} {reason}".encode()
     except UnicodeEncodeError as error:  # the terminal's bytes, where they are not UTF-8
-        raise UsageError("the reason is not text in UTF-8", hint=hint) from error
+        raise UsageError("the name or the reason is not text in UTF-8", hint=hint) from error
 
 
 def _path_in_trail(what: str, trail: Trail, archive_url: str) -> str:

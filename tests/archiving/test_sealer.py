@@ -880,6 +880,7 @@ def grown(seals: int = 4) -> tuple[MemoryStore, list[Seal]]:
     return store, [Seal.parse(store.objects[name]) for name in sorted(store.objects) if "/seals/" in name]
 
 
+@cache
 def broken_logs():
     def without(number):
         store, seals = grown()
@@ -898,10 +899,13 @@ def broken_logs():
         return store
 
     def from_elsewhere():
-        store, seals = grown()
         other = MemoryStore()
         seal(other, trail=replace(TRAIL, region="eu-west-2"))
-        store.objects = {TRAIL.prefix + seals[0].name: next(iter(other.objects.values()))}
+        return next(iter(other.objects.values()))
+
+    def alone(content):
+        store = MemoryStore()
+        store.objects[TRAIL.prefix + seal_name(0)] = content
         return store
 
     return {
@@ -921,16 +925,28 @@ def broken_logs():
             -1, lambda content: json.dumps({**json.loads(content), "entries": [{"type": "quarantine", "path": None, "bytes": 1}]}).encode()
         ),
         "a seal by nobody we know": forged(),
-        "a seal of another trail": from_elsewhere(),
+        "a seal of another trail": alone(from_elsewhere()),
+        "the first one is of another trail": with_content(0, lambda _: from_elsewhere()),
+        "the first one is another one": with_content(0, lambda _: grown()[0].objects[TRAIL.prefix + grown()[1][2].name]),
     }  # fmt: skip
 
 
+def broken(what: str) -> MemoryStore:
+    store = MemoryStore()
+    store.objects = dict(broken_logs()[what].objects)
+    return store
+
+
+@pytest.mark.parametrize("is_idle", [False, True], ids=["busy", "idle"])
 @pytest.mark.parametrize("what", broken_logs())
-def test_nothing_is_built_on_a_log_that_does_not_hold(what):
+def test_nothing_is_built_on_a_log_that_does_not_hold(what, is_idle):
     """Whoever comes next would sign what somebody else has forged. Told, and nothing written."""
-    store = broken_logs()[what]
+    store = broken(what)
     before = dict(store.objects)
-    archive(store, at(0, 99))
+    if is_idle:
+        store.objects = {name: content for name, content in before.items() if "/segments/" not in name}
+    else:
+        archive(store, at(0, 99))
     with pytest.raises(SealRefused) as refused:
         Sealer(store, TRAIL, OLD).seal(NOW_MS + 10)
     assert refused.value.hint
@@ -940,13 +956,13 @@ def test_nothing_is_built_on_a_log_that_does_not_hold(what):
 @pytest.mark.parametrize("what", [what for what in broken_logs() if what != "a seal by nobody we know"])
 def test_the_second_reader_sees_the_same(what):
     """By which every log of these tests is read; who has signed is checked beside it."""
-    assert second_reader.read_archive(broken_logs()[what])[2] != []
+    assert second_reader.read_archive(broken(what))[2] != []
 
 
 def test_a_head_that_is_not_signed_by_the_key_in_turn_is_seen():
     """The check of every head in these tests is one that can fail."""
     with pytest.raises(AssertionError):
-        read(broken_logs()["a seal by nobody we know"])
+        read(broken("a seal by nobody we know"))
 
 
 def test_an_older_seal_of_the_tail_is_checked_before_its_entries_are_believed():

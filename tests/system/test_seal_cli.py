@@ -252,6 +252,7 @@ def test_a_name_that_is_in_no_archive_is_said_to_be(ask, folder, key):
         ("2026-01-01T00:00:00/2026-01-01T01:00:00", "x", "has no time zone|zone"),
         (GAP, " ", "a reason is needed"),
         (GAP, "\udcff", "is not text in UTF-8"),
+        ("segments/\udcff", "x", "is not text in UTF-8"),
     ],
 )
 def test_what_cannot_be_acknowledged_is_a_mistake_in_what_was_typed(ask, folder, key, what, reason, why):
