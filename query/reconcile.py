@@ -6,7 +6,7 @@ for the same moment says nothing here, since it would be compared with itself. I
 spills them to disk, never by Python.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from query.diff import changed_attributes
 from query.engine import Question
 from query.image_chain import LinkEnd
 from query.plan import changes_between, plan_state
+from query.rows import Reader
 from query.state import Moment, reconstruct
 
 if TYPE_CHECKING:
@@ -123,24 +124,32 @@ def reconcile(
     to_ms: int | None = None,
     item_keys: Sequence[str] | None = None,
     is_from_beginning: bool = False,
+    refresh: "Callable[[], Table] | None" = None,
 ) -> Reconciliation:
     """Compares the state that the trail gives for `from_ms` with the items of a table that was read from then until
     `to_ms` (epoch ms; None: until now, so that every later change makes its item one that did not rest).
 
     `items` holds every item of the table once, or those of `item_keys`. An item of which the trail knows nothing is
     missing if the trail began with the table (`is_from_beginning`) or has an earlier complete baseline of the same
-    stream; else it is unknown. Raises UnreadableArchive, and what `items` raises.
+    stream; else it is unknown. `refresh` opens the trail again when the items are read, since reading a live table takes
+    time and what was archived meanwhile says which of them did not rest. Raises UnreadableArchive, and what `items`
+    raises.
     """
     since_ms = from_ms - CLOCK_MARGIN_MS
     until_ms = _EVER_MS if to_ms is None else to_ms + CLOCK_MARGIN_MS
-    earlier = [one for one in table.evidence.baselines if one.description.to_ms < since_ms]
-    evidence = replace(table.evidence, baselines=tuple(earlier))
-    plan = plan_state(evidence, f"{table.name} beside its items", at_ms=from_ms, is_cut=False)
     with table.engine.ask() as question:
         question.run("reconcile_tables")
         held = _hold(question, items)
-        _find_touched(question, table, since_ms, until_ms)
-        states = reconstruct(question, table.reader, evidence, plan, Moment(from_ms), item_keys)
+        current = table if refresh is None else refresh()
+        reader = table.reader if current is table else Reader(current.reader.source, ())
+        earlier = [one for one in current.evidence.baselines if one.description.to_ms < since_ms]
+        evidence = replace(current.evidence, baselines=tuple(earlier))
+        with question.beside() as beside:
+            touching = changes_between(evidence.segments, since_ms, until_ms + 1)
+            reader.read_segments(beside, touching)
+            _find_touched(question, beside, since_ms, until_ms)
+        plan = plan_state(evidence, f"{table.name} beside its items", at_ms=from_ms, is_cut=False)
+        states = reconstruct(question, reader, evidence, plan, Moment(from_ms), item_keys)
         label = states.coverage.covering(from_ms)
         is_whole = plan.floor is not None and label is not None and plan.floor.description.stream_label == label
         conflicting = sorted({conflict.item_key for conflict in states.conflicts})
@@ -161,16 +170,11 @@ def _hold(question: Question, items: Items) -> int:
     return held
 
 
-def _find_touched(question: Question, table: "Table", since_ms: int, until_ms: int) -> None:
-    """Makes the relation `touched`; only the hours that can hold such a change are read."""
-    segments = changes_between(table.evidence.segments, since_ms, until_ms + 1)
-    if not segments:
-        return
-    with table.engine.ask() as beside:
-        table.reader.read_segments(beside, segments)
-        for batch in beside.batches("reconcile_touched", {"since_ms": since_ms, "until_ms": until_ms}):
-            question.register("touched_batch", pa.Table.from_batches([batch]))
-            question.run("reconcile_add_touched")
+def _find_touched(question: Question, beside: Question, since_ms: int, until_ms: int) -> None:
+    """Makes the relation `touched` of the changes that `beside` has read: all hours that can hold such a change."""
+    for batch in beside.batches("reconcile_touched", {"since_ms": since_ms, "until_ms": until_ms}):
+        question.register("touched_batch", pa.Table.from_batches([batch]))
+        question.run("reconcile_add_touched")
 
 
 def _told(question: Question, from_ms: int, to_ms: int | None, held: int) -> Reconciliation:

@@ -32,15 +32,16 @@ def reconciled(
             items = scanned_items(table, data)
         else:
             items = exported_items(export, table, data, run.settings.key_schema_for(table.name))
-        compare = partial(reconcile, is_from_beginning=is_from_beginning)
+        refresh = partial(run.archive.table, _spelled(table))
+        compare = partial(reconcile, is_from_beginning=is_from_beginning, refresh=refresh)
         found = compare(table, items.batches, from_ms=items.from_ms, to_ms=items.to_ms)
         if not 0 < found.different <= _MOST_LOOKED_AT_AGAIN or not items.may_be_late:
             return found
         run.note(f"{found.different} items differ; looking again in {settle_ms // 1000} s (--settle)")
         time.sleep(settle_ms / 1000)
         keys = [one.item_key for one in found.differences]
-        later, now = items.again(keys), run.archive.table(_spelled(table))
-        again = compare(now, later.batches, from_ms=later.from_ms, to_ms=later.to_ms, item_keys=keys)
+        later = items.again(keys)
+        again = compare(table, later.batches, from_ms=later.from_ms, to_ms=later.to_ms, item_keys=keys)
         return found.confirmed_by(again)
     except ItemsUnreadable as error:
         return f"{error.message}; {error.hint}"

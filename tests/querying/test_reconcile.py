@@ -212,6 +212,24 @@ def test_a_second_look_at_some_items_says_nothing_of_others(compare):
     assert (told(found), found.compared) == ([], 1)
 
 
+def test_what_is_archived_while_the_table_is_read_tells_which_items_did_not_rest(compare, tmp_path):
+    """A scan takes hours, and the list of segments from before it knows nothing of them."""
+    records = [INSERTED, change(2, "INSERT", None, ONE, key="b")]
+    assert told(compare(records, {"a": TWO, "b": ONE})) == [("a", "differs", 1)]
+    folder = tmp_path / "archive"
+    table = query.open(str(folder)).table("orders")
+    assert len(table.changes()) == 2  # its segments are read, and kept
+
+    def read():
+        yield from items({"a": TWO})
+        late = change(9, "MODIFY", ONE, TWO, at_s=SCAN_MS // 1000 + 5)
+        Writer(FolderStore(folder), Streams()).archive([late], now_ms=T0 * 1000)
+        yield from items({"b": ONE})
+
+    found = reconcile(table, read(), from_ms=SCAN_MS, refresh=lambda: query.open(str(folder)).table("orders"))
+    assert (told(found), found.touched, found.compared) == ([], 1, 1)
+
+
 def test_differences_are_counted_beyond_those_listed(compare, monkeypatch):
     """A stretch in which everything was lost may leave a million of them."""
     monkeypatch.setattr("query.reconcile.MOST_DIFFERENCES", 2)
