@@ -2,7 +2,7 @@
 
     first      a process of its own: the archive opened, one question asked. The log is read whole ("new"), or continued
                from what the cache remembers of it ("known")
-    second     the next question of the same process, asked of the same table: digests are remembered
+    later      the next questions of the same process, asked of the same table: digests are remembered
     log        reading a log of 10,000 seals and 100,000 segments, alone
 
 The trail is that of `reading`, of a million changes in 2,160 hourly segments; its log has a seal every quarter of an
@@ -31,7 +31,7 @@ from benchmarks.reading import NEWEST_S, THREADS
 
 SEALS_PER_HOUR: Final = 4
 REPETITIONS: Final = int(os.environ.get("DDBTRAIL_BENCH_REPETITIONS", "7"))
-SECONDS: Final = 5  # questions after the first one
+LATER: Final = 7  # questions of each kind after the first one
 LOG_SEALS: Final = 10_000
 LOG_SEGMENTS: Final = 10  # in each seal
 KINDS: Final = ("history", "as_of")
@@ -134,28 +134,45 @@ def _digest(path: Path) -> str:
 
 
 def measure(kind: str, look: str, folder: Path, cache: Path) -> dict[str, float]:
-    """Wall and CPU seconds of the first question, and the median of those after it."""
-    import query  # noqa: PLC0415
-    from query.source import Access  # noqa: PLC0415
-
+    """Wall and CPU seconds of the first question of a process."""
     if look == "new":
         shutil.rmtree(cache, ignore_errors=True)
     started = _now()
-    archive = query.open(str(folder), threads=THREADS, access=Access(cache_dir=cache), check_seals=look != "none")
-    table = archive.table("orders")
-    _ask(kind, table)
-    first = _since(started)
-    later = []
-    for _ in range(SECONDS):
-        started = _now()
+    _ask(kind, _open(look, folder, cache))
+    wall, cpu = _since(started)
+    return {"wall_s": wall, "cpu_s": cpu}
+
+
+def measure_later(kind: str, folder: Path, cache: Path) -> dict[str, float]:
+    """Wall and CPU seconds of later questions of a process, with seals and without in turns, and the median ratios."""
+    tables = {look: _open(look, folder, cache) for look in ("none", "known")}
+    for table in tables.values():
         _ask(kind, table)
-        later.append(_since(started))
+    taken: dict[str, list[tuple[float, float]]] = {look: [] for look in tables}
+    for turn in range(LATER):
+        for look in (*tables,) if turn % 2 else (*reversed(tables),):
+            started = _now()
+            _ask(kind, tables[look])
+            taken[look].append(_since(started))
+    pairs = list(zip(taken["known"], taken["none"], strict=True))
     return {
-        "first_wall_s": first[0],
-        "first_cpu_s": first[1],
-        "second_wall_s": statistics.median(wall for wall, _ in later),
-        "second_cpu_s": statistics.median(cpu for _, cpu in later),
+        "wall_s": statistics.median(wall for wall, _ in taken["none"]),
+        "cpu_s": statistics.median(cpu for _, cpu in taken["none"]),
+        "sealed_wall_s": statistics.median(wall for wall, _ in taken["known"]),
+        "sealed_cpu_s": statistics.median(cpu for _, cpu in taken["known"]),
+        "wall_ratio": statistics.median(one[0] / other[0] for one, other in pairs),
+        "cpu_ratio": statistics.median(one[1] / other[1] for one, other in pairs),
     }
+
+
+def _open(look: str, folder: Path, cache: Path) -> Any:
+    import query  # noqa: PLC0415
+    from query import rows  # noqa: PLC0415
+    from query.source import Access  # noqa: PLC0415
+
+    rows._KEPT_BYTES = 0  # noqa: SLF001  the rows of a small trail would be kept, and no file be looked at again
+    access = Access(cache_dir=cache)
+    return query.open(str(folder), threads=THREADS, access=access, check_seals=look != "none").table("orders")
 
 
 def _ask(kind: str, table: Any) -> None:
@@ -204,38 +221,35 @@ def _since(started: tuple[float, float]) -> tuple[float, float]:
 
 
 def run(changes: int | None = None) -> dict[str, Any]:
-    """Medians of each case, and medians of the ratios with seals to without, turn by turn."""
+    """Medians of each case, and of the ratios with seals to without, turn by turn."""
     changes = changes or int(os.environ.get("DDBTRAIL_BENCH_SEALED_CHANGES", "1000000"))
     base = Path(tempfile.gettempdir())
     folder, log = base / f"ddbtrail-bench-sealed-{changes}", base / "ddbtrail-bench-log"
     make(folder, changes)
     seal_trail(folder)
     make_log(log)
+    turns: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         cache = Path(temporary, "cache")
-        turns: dict[str, list[dict[str, float]]] = {}
         for _ in range(REPETITIONS):
             for kind in KINDS:
                 for look in LOOKS:  # in this order: what is known, the case before has written down
                     turns.setdefault(f"{kind} {look}", []).append(_in_a_process(kind, look, folder, cache))
+                turns.setdefault(f"{kind} later", []).append(_in_a_process(kind, "later", folder, cache))
             for look in ("strict", "new", "known"):
                 turns.setdefault(f"log {look}", []).append(_in_a_process("log", look, log, cache))
-    medians = {
-        name: {figure: statistics.median(turn[figure] for turn in results) for figure in results[0]}
-        for name, results in turns.items()
-    }
-    ratios = {
-        f"{kind} {look}": {
-            figure: statistics.median(
-                one[figure] / other[figure]
-                for one, other in zip(turns[f"{kind} {look}"], turns[f"{kind} none"], strict=True)
-            )
-            for figure in medians[f"{kind} none"]
-        }
-        for kind in KINDS
-        for look in LOOKS[1:]
-    }
-    return {"changes": changes, "medians": medians, "ratios": ratios}
+    for name in [name for name in turns if name.endswith(("new", "known")) and not name.startswith("log")]:
+        without = turns[f"{name.partition(' ')[0]} none"]
+        for one, other in zip(turns[name], without, strict=True):
+            one |= {
+                "wall_ratio": one["wall_s"] / other["wall_s"],
+                "cpu_ratio": one["cpu_s"] / other["cpu_s"],
+            }
+    return {"changes": changes, "medians": {name: _medians(results) for name, results in turns.items()}}
+
+
+def _medians(results: list[dict[str, float]]) -> dict[str, float]:
+    return {figure: statistics.median(turn[figure] for turn in results) for figure in results[0]}
 
 
 def _in_a_process(kind: str, look: str, folder: Path, cache: Path) -> dict[str, float]:
@@ -246,23 +260,19 @@ def _in_a_process(kind: str, look: str, folder: Path, cache: Path) -> dict[str, 
 
 def report(results: dict[str, Any]) -> str:
     """The results as text."""
-    names = ("first_wall_s", "first_cpu_s", "second_wall_s", "second_cpu_s")
-    head = f"{'':18}" + "".join(f"{name.removesuffix('_s'):>14}" for name in names)
-    lines = [f"questions on {results['changes']:,} changes, {HOURS * SEALS_PER_HOUR:,} seals", "", head]
+    lines = [
+        f"questions on {results['changes']:,} changes, {HOURS * SEALS_PER_HOUR:,} seals; a log of {LOG_SEALS:,} seals"
+    ]
     for name, figures in results["medians"].items():
-        if not name.startswith("log"):
-            lines.append(f"{name:18}" + "".join(f"{figures[figure]:14.3f}" for figure in names))
-    lines += ["", "with seals / without"]
-    for name, figures in results["ratios"].items():
-        lines.append(f"{name:18}" + "".join(f"{figures[figure]:14.2f}" for figure in names))
-    lines += ["", f"a log of {LOG_SEALS:,} seals, {LOG_SEALS * LOG_SEGMENTS:,} segments: wall s, CPU s, MB"]
-    for name, figures in results["medians"].items():
-        if name.startswith("log"):
-            lines.append(f"{name:18}" + "".join(f"{figure:10.3f}" for figure in figures.values()))
+        lines.append(f"{name:16}" + "  ".join(f"{figure} {value:.3f}" for figure, value in figures.items()))
     return "\n".join(lines)
 
 
+def _measured(kind: str, look: str, folder: Path, cache: Path) -> dict[str, float]:
+    if kind == "log":
+        return measure_log(look, folder, cache)
+    return measure_later(kind, folder, cache) if look == "later" else measure(kind, look, folder, cache)
+
+
 if __name__ == "__main__":
-    kind, look, *places = sys.argv[1:]
-    folder, cache = map(Path, places)
-    print(json.dumps(measure_log(look, folder, cache) if kind == "log" else measure(kind, look, folder, cache)))
+    print(json.dumps(_measured(sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))))
