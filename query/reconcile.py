@@ -131,9 +131,8 @@ def reconcile(
 
     `items` holds every item of the table once, or those of `item_keys`. An item of which the trail knows nothing is
     missing if the trail began with the table (`is_from_beginning`) or has an earlier complete baseline of the same
-    stream; else it is unknown. `refresh` opens the trail again when the items are read, since reading a live table takes
-    time and what was archived meanwhile says which of them did not rest. Raises UnreadableArchive, and what `items`
-    raises.
+    stream; else it is unknown. `refresh` opens the trail again when the items are read, since that takes time, and what
+    was archived meanwhile says which of them did not rest. Raises UnreadableArchive, and what `items` raises.
     """
     since_ms = from_ms - CLOCK_MARGIN_MS
     until_ms = _EVER_MS if to_ms is None else to_ms + CLOCK_MARGIN_MS

@@ -388,7 +388,7 @@ def test_what_differs_shortly_after_an_export_is_looked_at_again(archive, export
         waited.append(seconds)
         archive(change(5, "MODIFY", TWO, THREE))
 
-    monkeypatch.setattr("query.cli.coverage.time.sleep", arrive)
+    monkeypatch.setattr("query.cli.reconciling.time.sleep", arrive)
     tokens = ["-a", folder, "--reconcile", export(("a", THREE), ("b", TWO)), "--settle", "90s"]
     code, document = report(capsys, *tokens)
     assert (waited, code) == ([90.0], 3)
