@@ -327,15 +327,16 @@ KEYS = {
 
 @pytest.mark.parametrize(("keys", "hints"), KEYS.values(), ids=KEYS)
 def test_keys_of_every_kind_are_checked_alike_when_they_are_new_and_when_they_are_known(keys, hints):
-    """The second row of a kind takes the short road where there is one."""
-    first, second = (row_of(record(number, Keys=keys), tuple(keys)) for number in (1, 2))
-    assert (first[6], first[7]) == hints
-    assert check([first, second], warm=False) == [leaf_as_written(first), leaf_as_written(second)]
-    for wrong in ((None, "x"), ("x", hints[1]), (hints[0], "x"), ("None", None), (None, "None"), ("\ud800", hints[1])):
-        if wrong in (hints, hints[::-1]):
-            continue
-        with pytest.raises(ValueError, match="key text"):
-            check([first, changed(second, pk=wrong[0], sk=wrong[1])], warm=False)
+    """The first row takes the long road, on the second the key is learned, and the third is known."""
+    rows = [row_of(record(number, Keys=keys), tuple(keys)) for number in (1, 2, 3)]
+    assert (rows[0][6], rows[0][7]) == hints
+    assert check(rows, warm=False) == [leaf_as_written(row) for row in rows]
+    wrongs = [(None, "x"), ("x", hints[1]), (hints[0], "x"), ("None", None), (None, "None"), ("\ud800", hints[1])]
+    for wrong in wrongs:
+        for place in range(3):
+            altered = [*rows[:place], changed(rows[place], pk=wrong[0], sk=wrong[1]), *rows[place + 1 :]]
+            with pytest.raises(ValueError, match=f"row {place}, .*key text"):
+                check(altered, warm=False)
 
 
 @given(st.lists(records(), min_size=1, max_size=4), st.booleans())
