@@ -3,11 +3,14 @@
 import pytest
 
 from archiver.format.layout import Trail
+from archiver.sealer import Sealer
+from archiver.signer import create_key, load_signer
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.errors import UnreadableArchive
 from query.operate.answers import Missing, Unknown
+from query.operate.facts import Sealed
 from query.operate.tail import newest_hour, read_tail
 from query.source import FolderSource
 from tests.archiving.batches import CHANGED_AT_S, DAY_S, HOUR_S, arn_of, record
@@ -133,3 +136,32 @@ def test_an_archive_that_cannot_be_opened_is_unknown(tmp_path):
 
     assert read_tail(refuse, TRAIL) == Unknown("could not read it; access denied")
     assert isinstance(tail(tmp_path / "no"), Unknown)
+
+
+def test_the_newest_seal_is_the_last_of_the_log(archive, tmp_path_factory):
+    """Its time, and how long the log is with it; of those before it nothing is read."""
+    folder, add = archive
+    key = tmp_path_factory.mktemp("key") / "key"
+    create_key(key)
+    sealer = Sealer(FolderStore(folder), TRAIL, load_signer(key))
+    add(CHANGED_AT_S)
+    assert tail(folder).sealed is None, "archived is not sealed"
+    entries = 0
+    for later_s in (600, 1_500, 2_400):
+        sealing = sealer.seal((CHANGED_AT_S + later_s) * 1_000)
+        entries += sum(sealing.entries.values())
+        assert tail(folder).sealed == Sealed(entries, (CHANGED_AT_S + later_s) * 1_000)
+    watched = Watched(folder)
+    read_tail(lambda: watched, TRAIL)
+    assert sum("/seals/" in name for name in watched.fetched) == 1
+
+
+def test_what_is_no_seal_is_told_and_hides_nothing_else(archive):
+    """Somebody put it there: the rest of the tail is known all the same."""
+    folder, add = archive
+    add(CHANGED_AT_S)
+    FolderStore(folder).put_if_absent(f"{TRAIL.prefix}seals/00000000000000000000.json", b"{}")
+    found = tail(folder)
+    assert isinstance(found.sealed, Unknown)
+    assert "00000000000000000000.json is no seal" in found.sealed.why
+    assert found.newest_ms == CHANGED_AT_S * 1_000

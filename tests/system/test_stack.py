@@ -112,6 +112,15 @@ def test_the_stack_is_deployed_updated_and_deleted_and_the_evidence_stays(aws, s
     assert outputs["Next2ImportABaseline"] == f"ddbtrail baseline orders --scan -a s3://{made['Archive']}/ddbtrail"
     alarms = aws("cloudwatch").describe_alarms()["MetricAlarms"]
     assert len(alarms) == len([name for name in expected if name.endswith("Alarm")])
+    sealer = aws("lambda").get_function_configuration(FunctionName=outputs["SealFunctionName"])
+    assert sealer["Handler"] == "archiver.handler.seal"
+    told = sealer["Environment"]["Variables"]
+    assert told["DDBTRAIL_SEAL_TABLE"] == "000000000000/us-east-1/orders"
+    assert told["DDBTRAIL_SIGNING_KEY"] == outputs["SigningKeyArn"]
+    key = aws("kms").describe_key(KeyId=outputs["SigningKeyArn"])["KeyMetadata"]
+    assert (key["KeySpec"], key["KeyUsage"], key["KeyState"]) == ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY", "Enabled")
+    (target,) = aws("events").list_targets_by_rule(Rule=made["SealSchedule"])["Targets"]
+    assert target["Arn"] == sealer["FunctionArn"]
     s3 = aws("s3")
     s3.put_object(Bucket=made["Archive"], Key="ddbtrail/v1/evidence", Body=b"of a change", IfNoneMatch="*")
     policy = s3.get_bucket_policy(Bucket=made["Archive"])["Policy"]
@@ -132,10 +141,14 @@ def test_the_stack_is_deployed_updated_and_deleted_and_the_evidence_stays(aws, s
         lambda: aws("lambda").get_function(FunctionName=made["ArchiveFunction"]),
         lambda: aws("lambda").get_event_source_mapping(UUID=made["StreamMapping"]),
         lambda: aws("iam").get_role(RoleName=made["ArchiveRole"]),
+        lambda: aws("lambda").get_function(FunctionName=made["SealFunction"]),
+        lambda: aws("events").describe_rule(Name=made["SealSchedule"]),
     ):
         with pytest.raises(ClientError, match=r"NoSuchEntity|ResourceNotFound|404|not found"):
             gone()
     assert aws("cloudwatch").describe_alarms()["MetricAlarms"] == []
+    key = aws("kms").describe_key(KeyId=made["SigningKey"])["KeyMetadata"]
+    assert key["KeyState"] == "Enabled", "without it no other stack could go on with the log"
 
 
 def test_a_second_stack_takes_the_archive_of_the_first(aws, stream_arn, code_bucket):
