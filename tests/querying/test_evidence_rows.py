@@ -344,6 +344,15 @@ def test_items_stand_in_order_and_once():
         check_baseline_part(encode_baseline_part([hidden, ITEMS[0]]), SCHEMA)
 
 
+def test_items_without_key_text_stand_in_the_order_of_their_keys():
+    """A number of more than 38 digits has no key text; NULL hints are all alike."""
+    one, two = item("a", "1" * 39), item("a", "2" * 39)
+    assert one[1:3] == (None, None)
+    assert check_baseline_part(encode_baseline_part([one, two, *ITEMS]), SCHEMA) == 6
+    with refuses("order, or there twice"):
+        check_baseline_part(encode_baseline_part([two, one]), SCHEMA)
+
+
 def test_the_schema_of_the_description_decides():
     """Partition key first."""
     with refuses("key text"):
