@@ -52,8 +52,7 @@ class Inventory:
         """Sorts a listing of the trail, and of what stands beside all trails."""
         for stored in listed:
             inside = stored.name.removeprefix(self.trail.prefix)
-            # What stands beside all trails has a name of that form nowhere else: not inside a trail.
-            kind = inside.partition("/")[0] if inside != stored.name else ROOT
+            kind = inside.partition("/")[0]
             try:
                 self._sort(kind, inside, stored)
             except ValueError as error:
@@ -76,7 +75,9 @@ class Inventory:
             case "quarantine":
                 parse_quarantine_name(inside)
                 self.quarantined[inside] = stored
-            case _ if kind == ROOT and inside == stored.name:
+            case _ if (
+                kind == ROOT and inside == stored.name
+            ):  # beside all trails: a name of that form is foreign in one
                 parse_quarantine_name(inside.removeprefix(f"{ROOT}/"))
                 self.quarantined[inside] = stored
             case "baselines":
@@ -136,8 +137,9 @@ class Inventory:
 
     def unacknowledged(self) -> Iterator[Problem]:
         """Records that were set aside, until somebody said why."""
+        acknowledged = self.said.acknowledged
         for inside, stored in self.quarantined.items():
-            if inside not in self.said.acknowledged:
+            if inside not in acknowledged:
                 yield Problem("quarantined", stored.name, "a record was set aside because nobody understood it")
 
 

@@ -11,6 +11,7 @@ from archiver.format.layout import stream_name
 from archiver.format.log_entry import (
     AcknowledgeEntry,
     BaselineEntry,
+    IntervalEntry,
     LogEntry,
     OpenEntry,
     QuarantineEntry,
@@ -31,6 +32,10 @@ class Statements:
     acknowledgements: list[AcknowledgeEntry] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
     contradictions: list[str] = field(default_factory=list)
+    _waiting: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # for the end of their seal, which says when it was made
+    _looked_at: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
     def of(cls, entries: Iterable[tuple[int, LogEntry]]) -> "Statements":
@@ -40,11 +45,10 @@ class Statements:
         return said
 
     def has_acknowledged(self, from_ms: int, to_ms: int) -> bool:
-        """Whether one acknowledgement names the whole of a stretch."""
-        return any(
-            said.from_ms is not None and said.to_ms is not None and said.from_ms <= from_ms and to_ms <= said.to_ms
-            for said in self.acknowledgements
-        )
+        """Whether one acknowledgement names the whole of a stretch, which was over when it was made: nobody has looked
+        at what was still to come.
+        """
+        return any(since <= from_ms and to_ms <= until for since, until in self._looked_at)
 
     @property
     def acknowledged(self) -> set[str]:
@@ -63,6 +67,11 @@ class Statements:
                 self._say(self.descriptions, stream_name(entry.stream_label), entry.description_sha256, place)
             case AcknowledgeEntry():
                 self.acknowledgements.append(entry)
+                if entry.from_ms is not None and entry.to_ms is not None:
+                    self._waiting.append((entry.from_ms, entry.to_ms))
+            case IntervalEntry():
+                self._looked_at += [(since, min(until, entry.sealed_at_ms)) for since, until in self._waiting]
+                self._waiting.clear()
 
     def _say(self, said: dict[str, Said], name: str, what: Said, place: int) -> None:
         if said.setdefault(name, what) != what:

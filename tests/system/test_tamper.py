@@ -680,6 +680,16 @@ def without_acknowledgement(kind: str):
     return attack_
 
 
+def acknowledge_in_advance(sealed: Sealed) -> None:
+    """By the sealer's own key, for all times, in the first seal: what was still to come nobody can have looked at."""
+
+    def change(position: int, entries: list[Any]) -> list[Any]:
+        kept_ = [e for e in entries if not (isinstance(e, AcknowledgeEntry) and e.path is None)]
+        return [*kept_, AcknowledgeEntry(None, 0, 4_000_000_000_000, "whatever comes")] if position == 0 else kept_
+
+    rewrite_log(sealed, None, change)
+
+
 def shorten(sealed: Sealed, name: str) -> None:
     sealed.objects[name] = sealed.objects[name][:-1]
 
@@ -735,6 +745,7 @@ for _name, _function, _exit, _code, _how in (
     ("a change that was never archived: quick asks no rows", lose_a_change, 0, "", at_level(Level.QUICK)),
     ("a gap that nobody acknowledged", without_acknowledgement("gap"), 3, "gap", None),
     ("a gap that nobody acknowledged, quick", without_acknowledgement("gap"), 3, "gap", at_level(Level.QUICK)),
+    ("a gap that was acknowledged before it was over", acknowledge_in_advance, 3, "gap", None),
     ("quarantined records that nobody acknowledged", without_acknowledgement("object"), 3, "quarantined", None),
     ("an old segment changed, since a checkpoint: it is not read again", edit_row, 1, "digest-mismatch", since_checkpoint(0)),
     ("an old segment a byte shorter, since the newest checkpoint: its size tells", lambda s: shorten(s, s.segments[0]), 1, "digest-mismatch", since_checkpoint(-1)),
