@@ -194,6 +194,27 @@ def test_the_sealed_segment_is_named_as_the_log_has_it(world):
     assert proof.segment.records == 3
 
 
+class Counted:
+    """A source that remembers which objects it was asked for."""
+
+    def __init__(self, source):
+        self.source, self.fetched = source, []
+
+    def __getattr__(self, name):
+        return getattr(self.source, name)
+
+    def fetch(self, wanted):
+        self.fetched += [stored.name for stored in wanted]
+        return self.source.fetch(wanted)
+
+
+def test_one_segment_is_read(world):
+    """A trail has thousands; the log says which of them can hold the change."""
+    source = Counted(world.source)
+    prove_change(source, world.changes()[6], Chosen(), digests_only=False)
+    assert len([name for name in source.fetched if name.endswith(".parquet")]) == 1
+
+
 # --- which head ---
 
 
@@ -378,7 +399,10 @@ def test_nothing_in_an_image_steers_a_terminal(world, ask, tmp_path):
 def test_exit_codes_of_verify_proof(world, ask, proof_file, tmp_path):
     """0 proved, 1 not proved, 2 wrongly asked, 4 not read: a script compares them."""
     key, heads = world.folder / "two.pub", [world.folder / f"head-{number}" for number in range(3)]
-    assert ask("verify-proof", proof_file, "--pinned-key", key, "--pinned-checkpoint", heads[2])[0] == 0
+    pinned = ("--pinned-key", key, "--pinned-checkpoint", heads[2])
+    code, out, _ = ask("verify-proof", proof_file, *pinned)
+    assert (code, json.loads(out)["is_pinned_checkpoint"]) == (0, True)
+    assert "  checkpoint  the pinned one\n" in ask("verify-proof", proof_file, *pinned, "-o", "table")[1]
     code, out, _ = ask("verify-proof", proof_file, "--pinned-key", key, "--pinned-checkpoint", heads[0])
     assert code == 1
     assert json.loads(out) == {
