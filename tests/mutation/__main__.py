@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _copy() -> str:
     """Copies what is committed into `TREE`, and gives the commit."""
     for former in RUNS.glob("[0-9]*"):
-        if not Path("/proc", former.name).exists():
+        if former == BUILD or not Path("/proc", former.name).exists():
             shutil.rmtree(former, ignore_errors=True)
     TREE.mkdir(parents=True)
     commit = subprocess.run(

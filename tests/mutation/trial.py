@@ -48,12 +48,19 @@ class Seen:
     before: frozenset[int]
 
     def order(self, mutant: Mutant) -> list[str]:
-        """Tests that run the changed lines first; the shortest first."""
+        """Tests that run the changed lines first; the shortest first. But those of a file stay together, since they
+        share what is made for the file.
+        """
         lines = mutant.lines
-        return sorted(
-            self.seconds,
-            key=lambda test: (lines is not None and self.lines[test].isdisjoint(lines), self.seconds[test]),
-        )
+
+        def rank(test: str) -> tuple[bool, float]:
+            return lines is not None and self.lines[test].isdisjoint(lines), self.seconds[test]
+
+        files: dict[str, tuple[bool, float]] = {}
+        for test in self.seconds:
+            file = _file(test)
+            files[file] = min(files.get(file, rank(test)), rank(test))
+        return sorted(self.seconds, key=lambda test: (files[_file(test)], _file(test), rank(test)))
 
     def fits_in_place(self, mutant: Mutant) -> bool:
         return mutant.function is not None and self.before.isdisjoint(mutant.function)
@@ -120,6 +127,10 @@ def attempt_in_place(
     """Tries these mutants in place; a line of `told` for each: number, exit code, and whether its time was up."""
     plugin = _InPlace(guard, place, mutants, seen, told, workers, cpu_s)
     return _run(guard, _unchanged(guard, place), [*place.enter("session"), "-x", "--tb=no"], plugin)
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _path(guard: Guard, place: Place) -> str:
@@ -201,7 +212,8 @@ class _Observer:
             self._trace(None)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self) -> None:
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        _make_what_a_file_shares(session)
         self._trace(None)
 
     def _trace(self, enter: Any) -> None:
@@ -253,6 +265,7 @@ class _InPlace:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        _make_what_a_file_shares(session)
         functions = [one for one in gc.get_objects() if isinstance(one, FunctionType)]
         ours = [one for one in functions if one.__code__.co_filename == self._path]
         gc.freeze()
@@ -260,6 +273,7 @@ class _InPlace:
         with self._told.open("w") as file:
             for number, code, is_late in run_all(tasks, self._workers, self._cpu_s):
                 file.write(f"{json.dumps([number, code, is_late])}\n")
+                file.flush()
                 shutil.rmtree(self._place.temporary(str(number)), ignore_errors=True)
         return True
 
@@ -281,6 +295,13 @@ class _InPlace:
             return 0
 
         return work
+
+
+def _make_what_a_file_shares(session: pytest.Session) -> None:
+    """The fixtures of the first file that are wider than a test, as its first test meets them."""
+    first, *others = session.items
+    session._setupstate.setup(first)
+    session._setupstate.teardown_exact(others[0] if others else None)
 
 
 def _put_in_place(functions: Sequence[FunctionType], unchanged: CodeType, changed: CodeType) -> bool:
