@@ -339,6 +339,16 @@ def test_keys_of_every_kind_are_checked_alike_when_they_are_new_and_when_they_ar
                 check(altered, warm=False)
 
 
+def test_a_string_cannot_pass_for_what_stands_around_it():
+    """Text with quotation marks in it would end the string of a key and begin another."""
+    known = [row_of(record(number, Keys={"pk": {"S": "a"}})) for number in (1, 2)]
+    third = row_of(record(3, Keys={"pk": {"S": "a"}}))
+    assert check([*known, third], warm=False)
+    for key, pk in ((b'{"pk":{"S":"a"b"}}', 'a"b'), (b'{"pk":{"S":"a"},"sk":{"S":"b"}}', 'a"},"sk":{"S":"b')):
+        with pytest.raises(ValueError, match="row 2, .*(rebuild|key text)"):
+            check([*known, changed(third, item_key=key, pk=pk)], warm=False)
+
+
 @given(st.lists(records(), min_size=1, max_size=4), st.booleans())
 @PROPERTY
 def test_all_that_can_be_delivered_is_right(delivered, is_known):
