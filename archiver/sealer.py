@@ -29,7 +29,7 @@ from archiver.format.seal import Seal, origin_of
 from archiver.sealed_log import SealedLog, SealRefused, StoredSeal
 from archiver.signer import Signer, public_key_text
 from archiver.store import ObjectStore
-from archiver.unsealed import DAY_MS, TAIL_MS, Refused, Unsealed
+from archiver.unsealed import AHEAD_MS, DAY_MS, TAIL_MS, Refused, Unsealed
 
 # What one seal holds at most: it is read whole, by every reader; and what was checked for it is checked again if the
 # sealer is stopped before it is written, as Lambda does after 15 minutes.
@@ -94,7 +94,7 @@ class Sealer:
         sealed = {entry.path for entry in notices if isinstance(entry, QuarantineEntry | BaselineEntry)}
         settled = {entry.path for entry in (*notices, *also) if isinstance(entry, AcknowledgeEntry)}
         found = Unsealed(self.store, self.trail, [Refused(*one) for one in self._log.foreign.items()])
-        places = self._unsealed(found.segments(since_ms, now_ms), since_ms)
+        places = self._unsealed(found, since_ms, now_ms)
         first_ms = places[0].hour_ms if places else None
         checked = filter(None, map(found.segment, places))
         is_last = False
@@ -118,13 +118,15 @@ class Sealer:
         done.refused = tuple(one for one in refused if one.name.removeprefix(self.trail.prefix) not in settled)
         return True
 
-    def _unsealed(self, places: set[SegmentName], since_ms: int | None) -> list[SegmentName]:
-        """Those of these places of the tail that no seal names, by hour and name; all but some announced once more.
-
-        What is new in the tail, and what `late/` announces there, was sealed no longer ago than two days before it.
-        """
-        named_since_ms = None if since_ms is None else since_ms - 2 * DAY_MS
-        unnamed = self._log.unnamed({place.compose() for place in places}, named_since_ms)
+    def _unsealed(self, found: Unsealed, since_ms: int | None, now_ms: int) -> list[SegmentName]:
+        """The segments of the tail that no seal names, by hour and name; and some that are announced again."""
+        places = found.segments(since_ms, now_ms)
+        # A segment is sealed less than two hours before its own hour, and the tail begins with a whole hour. What is
+        # announced is sealed on the day of its marker or later, which begins at most 22 hours before the tail does.
+        reach_ms = 2 * DAY_MS if found.announced else AHEAD_MS + 2 * HOUR_MS
+        unnamed = self._log.unnamed(
+            {place.compose() for place in places}, None if since_ms is None else since_ms - reach_ms
+        )
         return sorted(place for place in places if place.compose() in unnamed)
 
     def _interval(

@@ -58,6 +58,7 @@ class Unsealed:
     store: ObjectStore
     trail: Trail
     refused: list[Refused] = field(default_factory=list)
+    announced: set[SegmentName] = field(default_factory=set)
     _listed: set[SegmentName] = field(default_factory=set)
     _described: dict[str, _Described] | None = None
 
@@ -69,7 +70,7 @@ class Unsealed:
         folder = f"{self.trail.prefix}segments/"
         first = self.trail.prefix + hour_folder(since_ms) if since_ms is not None else ""
         end = self.trail.prefix + hour_folder(now_ms + AHEAD_MS + HOUR_MS)
-        announced = set(self._late(since_ms))
+        self.announced.update(self._late(since_ms))
         for name, _ in self.store.list(folder, start_after=first):
             if name >= end:
                 break
@@ -79,7 +80,7 @@ class Unsealed:
                 self.refused.append(Refused(name, str(error)))
                 continue
             self._listed.add(place)
-        return announced | self._listed
+        return self.announced | self._listed
 
     def _late(self, since_ms: int | None) -> Iterator[SegmentName]:
         """Segments that `late/` announces from the day before the end of the last interval on; None: on any day."""
