@@ -147,7 +147,7 @@ def _ended(
     def attempt(number: int) -> Callable[[], int]:
         return lambda: trial.attempt(guard, place, number, mutants[number], seen)
 
-    yield from run_all(((number, attempt(number)) for number in anew), workers, cpu_s)
+    yield from run_all(((number, attempt(number)) for number in anew), workers, cpu_s, BUILD / "output")
 
 
 def _load_libraries() -> None:

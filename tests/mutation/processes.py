@@ -57,7 +57,7 @@ def run_all(
             task = next(left, None)
             is_more = task is not None
             if task is not None:
-                running[fork(task[1], cpu_s)] = task[0], time.monotonic() + _CLOCK_SECONDS
+                running[fork(task[1], cpu_s, output)] = task[0], time.monotonic() + _CLOCK_SECONDS
         ended, status = os.waitpid(-1, os.WNOHANG) if running else (0, 0)
         if ended in running:
             key, _ = running.pop(ended)
