@@ -45,7 +45,7 @@ def fork(work: Callable[[], int], cpu_s: int | None = None, output: Path | None 
 
 
 def run_all(
-    tasks: Iterable[tuple[Key, Callable[[], int]]], workers: int, cpu_s: int
+    tasks: Iterable[tuple[Key, Callable[[], int]]], workers: int, cpu_s: int, output: Path | None = None
 ) -> Iterator[tuple[Key, int, bool]]:
     """So many at a time: each key with the exit code (negative: the signal that ended it), and whether its time was up."""
     running: dict[int, tuple[Key, float]] = {}
