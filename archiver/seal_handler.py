@@ -10,7 +10,7 @@ from functools import cache
 from archiver.config import SealConfig
 from archiver.errors import ArchiverError
 from archiver.format.layout import Trail
-from archiver.format.seal import Seal
+from archiver.format.seal import Seal, is_seal_name
 from archiver.sealer import Sealer
 from archiver.signer import open_signer
 from archiver.store import ObjectStore, open_store
@@ -66,8 +66,8 @@ def _what_is_left(environment: tuple[tuple[str, str], ...], now_ms: int) -> tupl
 
 
 def _newest_sealed_at_ms(store: ObjectStore, trail: Trail) -> int | None:
-    name = max((name for name, _ in store.list(f"{trail.prefix}seals/")), default=None)
-    return None if name is None else Seal.parse(store.get(name)).interval.sealed_at_ms
+    names = [name for name, _ in store.list(f"{trail.prefix}seals/") if is_seal_name(name.removeprefix(trail.prefix))]
+    return Seal.parse(store.get(max(names))).interval.sealed_at_ms if names else None
 
 
 def _refused(refused: Iterable[Refused]) -> EvidenceRefused:

@@ -46,6 +46,11 @@ def parse_seal_name(name: str) -> int:
     return int(match["size"])
 
 
+def is_seal_name(name: str) -> bool:
+    """Whether `parse_seal_name` takes a name."""
+    return _NAME.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Seal:
     """One seal. `previous_sha256` is the digest of the seal before it (hex), None for the first; `after` is what is

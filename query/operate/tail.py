@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from archiver.format.description import StreamDescription
 from archiver.format.layout import ROOT, SegmentName, Trail, parse_stream_name
-from archiver.format.seal import Seal
+from archiver.format.seal import Seal, is_seal_name
 from query.catalog import SegmentFile
 from query.engine import Engine
 from query.errors import CorruptSegment, QueryError
@@ -37,9 +37,11 @@ def read_tail(open_archive: Callable[[], Source], trail: Trail) -> TrailFacts | 
 
 def _sealed(source: Source, trail: Trail) -> Sealed | Unknown | None:
     """The newest seal. Its signature is not checked here: that needs a key that somebody has pinned."""
-    stored = max(source.objects(f"{trail.prefix}seals/"), key=lambda one: one.name, default=None)
-    if stored is None:
+    listed = source.objects(f"{trail.prefix}seals/")
+    seals = [one for one in listed if is_seal_name(one.name.removeprefix(trail.prefix))]
+    if not seals:
         return None
+    stored = max(seals, key=lambda one: one.name)
     (path,) = source.fetch([stored])
     try:
         seal = Seal.parse(path.read_bytes())

@@ -18,12 +18,13 @@ from archiver import handler, seal_handler, telemetry
 from archiver.config import SealConfig
 from archiver.errors import NotConfigured
 from archiver.format.layout import Trail
-from archiver.format.log_entry import QuarantineEntry, SegmentEntry
+from archiver.format.log_entry import KeyRotationEntry, QuarantineEntry, SegmentEntry
 from archiver.format.note import SignedNote
 from archiver.format.seal import Seal, origin_of, seal_name
 from archiver.seal_handler import EvidenceRefused
 from archiver.sealed_log import SealRefused
-from archiver.signer import KeyRefused, check_signature, create_key, load_signer, open_signer
+from archiver.sealer import Sealer
+from archiver.signer import KeyRefused, check_signature, create_key, load_signer, open_signer, public_key_text
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
@@ -206,17 +207,33 @@ def test_an_age_that_cannot_be_read_hides_nothing(machine, capsys):
     assert {"sealing failed", "the age of the newest seal is not known"} <= {line["message"] for line in lines}
 
 
-def test_after_a_failure_everything_is_looked_at_anew(machine):
-    """A key that was handed over, or a log that was mended, must not need another container."""
+def test_after_a_failure_everything_is_looked_at_anew(machine, tmp_path):
+    """A key that was handed over must not need another container."""
     invoke()
-    sealed = machine.store.root / f"{TRAIL.prefix}{seal_name(0)}"
-    foreign = sealed.with_name("readme.txt")
-    foreign.write_bytes(b"somebody was here")
-    with pytest.raises(SealRefused, match="not the name of a seal"):
-        invoke()
-    foreign.unlink()
+    following = create_key(tmp_path / "next")
+    rotation = KeyRotationEntry(public_key_text(following))
+    Sealer(machine.store, TRAIL, load_signer(machine.key)).seal((NOW_S + 60) * 1_000, also=[rotation])
+    os.replace(tmp_path / "next", machine.key)
     machine.now_s += 900
+    with pytest.raises(SealRefused, match="handed over to another key"):
+        invoke()
     assert invoke() == {"seals": 1, "interval": 1}
+    check_signature(machine.seals()[-1].checkpoint, origin_of(TRAIL), following)
+
+
+def test_a_foreign_object_among_the_seals_is_refused_and_hides_no_age(machine, capsys):
+    """It stops nothing: the next seal follows from the last one, and the age is that one's."""
+    invoke()
+    machine.store.put_if_absent(f"{SEALS}readme.txt", b"somebody was here")
+    with pytest.raises(EvidenceRefused, match=r"readme\.txt"):
+        invoke()
+    capsys.readouterr()
+    seal_handler._sealer.cache_clear()
+    os.remove(machine.key)
+    machine.now_s += 60
+    with pytest.raises(KeyRefused):
+        invoke()
+    assert told(capsys)[1] == {"SealAgeSeconds": (60.0, "Seconds")}
 
 
 @pytest.mark.parametrize("name", ["DDBTRAIL_ARCHIVE", "DDBTRAIL_SIGNING_KEY", "DDBTRAIL_SEAL_TABLE"])
