@@ -1,10 +1,17 @@
-"""`python -m benchmarks [archiver|reading|rows|startup|verifying]`: everything, or one part."""
+"""`python -m benchmarks [archiver|reading|rows|seal-gate|startup|verifying]`: everything, or one part."""
 
 import sys
 
-from benchmarks import archiver, reading, startup, verify_rows, verifying
+from benchmarks import archiver, reading, seal_gate, startup, verify_rows, verifying
 
-PARTS = {"archiver": archiver, "startup": startup, "reading": reading, "verifying": verifying, "rows": verify_rows}
+PARTS = {
+    "archiver": archiver,
+    "startup": startup,
+    "reading": reading,
+    "seal-gate": seal_gate,
+    "verifying": verifying,
+    "rows": verify_rows,
+}
 
 for name in sys.argv[1:] or PARTS:
     part = PARTS[name]

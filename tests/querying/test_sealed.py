@@ -94,7 +94,9 @@ def test_it_refuses_every_flipped_bit_that_the_strict_reader_refuses(world):
 
 
 @pytest.mark.parametrize("number", range(4))
-@pytest.mark.parametrize("attack", ["removed", "swapped", "renamed", "repeated", "emptied", "foreign"])
+@pytest.mark.parametrize(
+    "attack", ["removed", "swapped", "renamed", "repeated", "emptied", "foreign", "spelled", "ended"]
+)
 def test_it_refuses_every_structure_that_the_strict_reader_refuses(world, attack, number):
     """A seal that is gone at the end is no fault of what is left: only a pinned checkpoint tells."""
     paths = world.files("seals")
@@ -112,6 +114,10 @@ def test_it_refuses_every_structure_that_the_strict_reader_refuses(world, attack
             shutil.copy(path, path.with_name(f"{10**6:020d}.json"))
         case "emptied":
             path.write_bytes(b"")
+        case "spelled":
+            path.write_bytes(json.dumps(json.loads(path.read_bytes()), sort_keys=True, ensure_ascii=False).encode())
+        case "ended":
+            path.write_bytes(path.read_bytes() + b"\n")
         case "foreign":
             shutil.copy(path, path.with_name(f"{number}.json"))
     found = quickly(world)
