@@ -50,6 +50,8 @@ def _setting_text(value: object) -> str | None:
         return None
     if isinstance(value, dict):
         return ";".join(f"{name}={','.join(attributes)}" for name, attributes in value.items())
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
