@@ -323,6 +323,15 @@ def test_an_order_that_was_learned_is_not_turned_round(key_names, sort):
         check([*rows[:2], turned], warm=False, key_names=key_names)
 
 
+def test_a_key_that_is_no_utf8_is_refused_without_hints_too():
+    """Hints that are NULL compare with nothing, so the bytes of the key have to be looked at."""
+    known = [row_of(record(number, Keys={"pk": {"S": "a"}})) for number in (1, 2)]
+    third = changed(row_of(record(3, Keys={"pk": {"S": "a"}})), pk=None)
+    assert check([*known, third], warm=False)
+    with pytest.raises(ValueError, match=r"row 2, .*rebuild"):
+        check([*known, changed(third, item_key=b'{"pk":{"S":"\xff"}}')], warm=False)
+
+
 KEYS = {
     "one string": ({"pk": {"S": "a"}}, ("a", None)),
     "one number": ({"pk": {"N": "-42"}}, ("-12457~", None)),
