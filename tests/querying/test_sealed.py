@@ -17,7 +17,7 @@ from query.log_digests import Log
 from query.seal_log import SealMismatch, read_log
 from query.sealed import SealReader
 from query.source import FolderSource
-from tests.querying.test_seal_gate import SEALED_TO_S, TRAIL, World, flipped
+from tests.querying.test_seal_gate import SEALED_TO_S, TRAIL, World, edited, flipped
 
 HOUR_MS = 3_600_000
 
@@ -193,6 +193,16 @@ def test_it_refuses_every_statement_that_the_strict_reader_refuses(world, edit):
     assert found == strictly(world)
     allowed = {"unchanged", "an overlap", "made at the end of ours", "a closed label"}
     assert (found is not None) is (edit in allowed)
+
+
+@pytest.mark.parametrize("member", ["size", "size_before", "roots", "checkpoint"])
+def test_what_a_seal_says_of_its_log_is_what_its_entries_lead_to(world, member):
+    """Each of the four says it again, and none may say something else."""
+    path, other = world.files("seals")[-2:]
+    value = json.loads(other.read_bytes())[member]
+    edited(path, lambda members: members.update({member: value}))
+    other.unlink()
+    assert quickly(world) is strictly(world) is None
 
 
 def test_it_refuses_a_log_of_another_trail(world):
