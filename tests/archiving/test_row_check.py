@@ -323,6 +323,12 @@ def test_an_order_that_was_learned_is_not_turned_round(key_names, sort):
         check([*rows[:2], turned], warm=False, key_names=key_names)
 
 
+def test_keys_of_another_schema_pass_without_hints():
+    """A description that does not fit is no fault of the rows."""
+    rows = [changed(row_of(record(number)), pk=None, sk=None) for number in (1, 2, 3)]
+    assert len(check(rows, warm=False, key_names=("pk", "other"))) == 3
+
+
 def test_a_key_that_is_no_utf8_is_refused_without_hints_too():
     """Hints that are NULL compare with nothing, so the bytes of the key have to be looked at."""
     known = [row_of(record(number, Keys={"pk": {"S": "a"}})) for number in (1, 2)]
