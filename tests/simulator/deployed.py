@@ -15,7 +15,8 @@ from tests.simulator.table import ACCOUNT, REGION
 
 STREAM_ARN = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/orders/stream/2026-01-01T00:00:00.000"
 
-_MAPPING, _FUNCTION = "AWS::Lambda::EventSourceMapping", "AWS::Serverless::Function"
+# The sealer has a function and a role too; the mapping calls this one.
+_MAPPING, _FUNCTION, _ROLE = "AWS::Lambda::EventSourceMapping", "ArchiveFunction", "ArchiveRole"
 # "the batch reaches the payload limit of 6 MB", which cannot be changed (*How Lambda processes records from stream and
 # queue-based event sources*).
 _PAYLOAD_LIMIT_BYTES = 6_291_456
@@ -43,7 +44,7 @@ def mapping_settings(mapping: dict[str, Any]) -> dict[str, Any]:
 
 def function_environment(**parameters: Any) -> dict[str, str]:
     """The environment variables of the function, for a stack with these `parameters`."""
-    ((_, function),) = _stack(parameters).of_type(_FUNCTION).items()
+    function = _stack(parameters).properties(_FUNCTION)
     return {name: str(value) for name, value in function["Environment"]["Variables"].items()}
 
 
@@ -53,11 +54,12 @@ def _stack(parameters: dict[str, Any]) -> Resolved:
 
 def _may_put_failures(stack: Resolved, mapping: dict[str, Any]) -> bool:
     """Lambda demands both with the function's role: s3:PutObject and s3:ListBucket."""
-    ((role, _),) = stack.of_type("AWS::IAM::Role").items()
+    assert mapping["FunctionName"] == f"{PSEUDO['AWS::StackName']}-{_FUNCTION}".lower()
+    assert stack.properties(_FUNCTION)["Role"].endswith(f"/{PSEUDO['AWS::StackName']}-{_ROLE}".lower())
     bucket = mapping["DestinationConfig"]["OnFailure"]["Destination"]
     asked = (("s3:PutObject", f"{bucket}/aws/lambda/uuid/shard/2027/01/01/name"), ("s3:ListBucket", bucket))
     own = PSEUDO["AWS::AccountId"]
-    return all(allowed(stack.role(role), action, resource, bucket_account=own) for action, resource in asked)
+    return all(allowed(stack.role(_ROLE), action, resource, bucket_account=own) for action, resource in asked)
 
 
 def _exactly(expected: Any) -> Callable[[Any], dict[str, Any]]:
