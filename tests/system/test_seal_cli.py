@@ -20,7 +20,12 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
 
 from archiver.sealer import Sealer
 from archiver.signer import load_signer
@@ -32,6 +37,7 @@ from tests import second_reader
 from tests.archiving.batches import record
 from tests.archiving.test_sealer import TRAIL, is_signed, sealed_segments
 from tests.system.drop_proxy import DropProxy
+from tests.system.parts import AwsEndpoint
 
 REPOSITORY = Path(__file__).parents[2]
 RACES = 20
@@ -416,6 +422,29 @@ def test_seals_and_segments_are_listed_page_by_page(any_bucket, on_s3, key):
         archive(on_s3, number, 10 + number, 20 + number)
         assert Sealer(on_s3, TRAIL, load_signer(key)).seal(now_ms()).entries["segment"] == 3
     assert len(read(on_s3, public(key)).seals) == 5
+
+
+@pytest.mark.parametrize("spec", ["ECC_NIST_P256", "ECC_NIST_EDWARDS25519"])
+def test_a_key_of_kms_seals_and_a_disabled_one_does_not(ask, folder, ministack_url, monkeypatch, spec):
+    """F25: the signatures hold under the public key that KMS gives; what a disabled key left is sealed when it is back."""
+    server = AwsEndpoint(ministack_url)
+    for name, value in server.environ().items():
+        monkeypatch.setenv(name, value)
+    with contextlib.closing(server.client("kms")) as kms:
+        arn = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+        public_key = load_der_public_key(kms.get_public_key(KeyId=arn)["PublicKey"])
+        Path("kms.pub").write_bytes(public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        tokens = ["orders", "-a", folder.root, "--signing-key", arn, "--endpoint-url", ministack_url]
+        assert ask("seal", *tokens).head()[1] == 5
+        archive(folder, 7)
+        kms.disable_key(KeyId=arn)
+        answer = ask("seal", *tokens)
+        assert (answer.code, answer.out) == (4, "")
+        assert "is disabled" in answer.err
+        assert len(read(folder.root, Path("kms.pub")).seals) == 1
+        kms.enable_key(KeyId=arn)
+        assert ask("seal", *tokens).head()[1] == 7
+    assert len(sealed_segments(read(folder.root, Path("kms.pub")))) == 3
 
 
 # --- two processes ---
