@@ -96,17 +96,16 @@ def spoil(machine, inside):
 
 def test_what_was_archived_is_sealed_and_counted(machine, capsys):
     """The claim of this file: evidence in, a signed seal out that names it, and metrics that alarms are built on."""
-    machine.archive(change(1), change(2), "not a record")
-    assert invoke() == {"seals": 1, "open": 1, "segment": 1, "quarantine": 1, "interval": 1}
+    machine.archive(change(1), change(2), change(3, changed_at_s=CHANGED_AT_S - 1), "not a record")
+    assert invoke() == {"seals": 1, "open": 1, "segment": 2, "quarantine": 1, "interval": 1}
     (seal,) = machine.seals()
-    (segment,) = machine.entries(SegmentEntry)
-    assert segment.records == 2
+    assert [segment.records for segment in machine.entries(SegmentEntry)] == [1, 2]
     assert seal.interval.sealed_at_ms == NOW_S * 1_000
     check_signature(seal.checkpoint, origin_of(TRAIL), machine.public_key)
     lines, metrics = told(capsys)
     assert metrics == {
         "SealAgeSeconds": (0.0, "Seconds"),
-        "SegmentsSealed": (1.0, "Count"),
+        "SegmentsSealed": (2.0, "Count"),
         "EvidenceRefused": (0.0, "Count"),
     }
     (line,) = (line for line in lines if line["message"] == "trail sealed")
@@ -170,7 +169,9 @@ def test_several_that_are_refused_are_counted(machine):
 
 
 def test_a_failure_is_raised_and_tells_how_old_the_newest_seal_is(machine, capsys):
-    """Lambda counts the error; the age goes on growing where the alarm looks."""
+    """Lambda counts the error; the age goes on growing where the alarm looks. Of two seals it is the younger one's."""
+    invoke()
+    machine.now_s += 900
     invoke()
     capsys.readouterr()
     seal_handler._sealer.cache_clear()
@@ -183,7 +184,7 @@ def test_a_failure_is_raised_and_tells_how_old_the_newest_seal_is(machine, capsy
     (line,) = (line for line in lines if line["message"] == "sealing failed")
     assert line["table"] == "orders"
     assert line["hint"]
-    assert len(machine.seals()) == 1
+    assert len(machine.seals()) == 2
 
 
 def test_a_trail_that_was_never_sealed_has_no_age(machine, capsys):
