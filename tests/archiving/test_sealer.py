@@ -784,6 +784,17 @@ def test_a_description_that_changed_after_it_was_sealed_is_reported():
     assert done.entries == {"interval": 1}
 
 
+def test_a_description_that_is_gone_opens_nothing_anew():
+    """Its digest stands in the log: that it is missing is for whoever verifies to find, and there they do."""
+    store = MemoryStore()
+    archive(store, at(0, 1))
+    seal(store)
+    archive(store, at(0, 2))
+    del store.objects[f"{TRAIL.prefix}streams/{LABEL}.json"]
+    assert seal(store, NOW_MS + 1).entries == {"segment": 1, "interval": 1}
+    assert any("is sealed, and gone" in problem for problem in second_reader.read_archive(store)[2])
+
+
 def baseline(**changes) -> MemoryStore:
     """A trail with one baseline, whose description says otherwise in `changes`."""
     store = MemoryStore()
