@@ -1,6 +1,6 @@
 """AWS as this machine reaches it: sessions, clients, one question, and what kind of answer its errors are.
 
-The only file of the reader that imports boto3, but for the credentials that `query.source` reads S3 with. Invariant:
+The only file of the reader that imports boto3, but for the credentials that `query.s3_source` reads with. Invariant:
 an error becomes `Missing` only if its code says so for that very question; every other one is `Unknown`, and a refusal
 names the action that would have to be allowed.
 """
