@@ -556,7 +556,11 @@ def forge_with_hints_swapped(sealed: Sealed) -> None:
 
 def seal_with_hints_swapped(sealed: Sealed) -> None:
     name = sealed.segments[-1]
-    content = with_hints_swapped(sealed.objects[name])
+    reseal(sealed, name, with_hints_swapped(sealed.objects[name]))
+
+
+def reseal(sealed: Sealed, name: str, content: bytes) -> None:
+    """Other bytes of a segment, for which the sealer's own key vouches."""
     sealed.objects[name] = content
     said = {"file_sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
@@ -565,6 +569,28 @@ def seal_with_hints_swapped(sealed: Sealed) -> None:
         return [replace(e, **said) if isinstance(e, SegmentEntry) and e.path == inside else e for e in entries]
 
     rewrite_log(sealed, None, change)
+
+
+def with_statistics_that_lie(content: bytes) -> bytes:
+    """The footer says that partition keys are from y to z, its own digest right: whoever prunes by them finds nothing."""
+    start = content.rindex(content[content.rindex(b"ddbtrail.digest") + 17 :][:64])
+    unstamped = content[:start] + UNSTAMPED.encode() + content[start + 64 :]
+    length = int.from_bytes(content[-8:-4], "little")
+    rows, footer = unstamped[: -8 - length], unstamped[-8 - length :]
+    assert footer.count(b"\x01c\x18\x01c") == 1
+    return stamp(rows + footer.replace(b"\x01c\x18\x01c", b"\x01z\x18\x01y"))
+
+
+def forge_with_statistics_that_lie(sealed: Sealed) -> None:
+    """In the tail, where nothing but the file itself says what is right."""
+    name = sealed.segments[-1]
+    sealed.objects = dict(sealed.stages[3])
+    sealed.objects[name] = with_statistics_that_lie(reference(sealed.now_ms).objects[name])
+
+
+def seal_with_statistics_that_lie(sealed: Sealed) -> None:
+    name = sealed.segments[-1]
+    reseal(sealed, name, with_statistics_that_lie(sealed.objects[name]))
 
 
 def move_quarantine_into_the_trail(sealed: Sealed) -> None:
@@ -732,6 +758,8 @@ for _name, _function, _exit, _code, _how in (
     ("the same, quick: nobody has vouched for its rows", baseline_of_more_items, 1, "entry-disagrees", at_level(Level.QUICK)),
     ("hints in the wrong order in the tail", forge_with_hints_swapped, 1, "unsound", at_level(Level.QUICK)),
     ("hints in the wrong order, sealed by the sealer's own key", seal_with_hints_swapped, 1, "unsound", None),
+    ("statistics that lie, in the tail", forge_with_statistics_that_lie, 1, "unsound", at_level(Level.QUICK)),
+    ("statistics that lie, sealed by the sealer's own key", seal_with_statistics_that_lie, 1, "unsound", None),
     ("a baseline that claims more bytes than its part has", baseline_of_more_bytes, 1, "digest-mismatch", None),
     ("a late marker more", late_marker, 0, "", None),
     ("a late marker with content", lambda s: late_marker(s, b"x"), 1, "unsound", None),
