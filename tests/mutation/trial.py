@@ -3,8 +3,8 @@
 A mutant is tried in one of two ways, which say the same. *Anew*: everything is imported, the module with its change.
 *In place*: tests and module are imported once, and for each mutant a fork puts the changed code into the functions that
 are there. That is ten times as fast, and only for a function of which not a line ran while tests were imported: then
-nothing that is there already can depend on it. Before that the tests run in a fork without any change; if one fails there,
-every mutant is tried anew.
+nothing that is there already can depend on it. Before that the tests run in a fork without any change; if one fails
+there, every mutant is tried anew.
 
 Invariants: the module is only ever imported with the code given here; Hypothesis draws the same examples every time,
 so a mutant that survives once survives always.
