@@ -293,6 +293,7 @@ class _InPlace:
             order = _Order(self._seen.order(mutant), self._place.killer(number))
             order.pytest_collection_modifyitems(session.items)
             session.config.pluginmanager.register(order)
+            session._setupstate.teardown_exact(session.items[0])  # it may be of another file than what was made
             for item, following in zip(session.items, [*session.items[1:], None], strict=True):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
                 if session.testsfailed:
