@@ -515,6 +515,13 @@ WRONG = [
     ("no statement for seals", right.with_policy(without(3)), "archive-seals", FAILED, "add a seal"),
     ("another sealer", sealed_by("arn:aws:iam::111122223333:role/former"), "archive-seals", FAILED, "role/former"),
     ("any sealer", sealed_by("arn:aws:iam::*:role/seal"), "archive-seals", FAILED, "add a seal"),
+    (
+        "two sealers, of whom one is denied by each statement",
+        right.with_policy(lambda s: s.append(s[3] | {"Condition": {"ArnNotEquals": {"aws:PrincipalArn": "arn:x"}}})),
+        "archive-seals",
+        FAILED,
+        "arn:x",
+    ),
     ("no sealer at all", right.with_policy(lambda s: s[3].pop("Condition")), "archive-seals", FAILED, "lets nobody"),
     (
         "seals of another table",
