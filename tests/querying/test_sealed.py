@@ -261,6 +261,18 @@ def test_a_short_log_is_not_written_down(world, tmp_path):
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.parametrize("limit", ["_SEALS_WORTH_KEEPING", "_ENTRIES_WORTH_KEEPING"])
+def test_a_log_is_written_down_once(world, tmp_path, monkeypatch, limit):
+    """Many seals of little, or few of much; and not again for each question of a process."""
+    monkeypatch.setattr(log_digests, limit, 4)
+    reader = SealReader(FolderSource(world.archive), folder=tmp_path / "logs")
+    reader.read(TRAIL)
+    (path,) = (tmp_path / "logs").iterdir()
+    path.unlink()
+    reader.read(TRAIL)
+    assert not path.exists()
+
+
 def test_what_is_remembered_comes_back_as_it_was(world):
     """Also what is needed to go on: the next seal extends both."""
     log = Log(TRAIL)
