@@ -27,7 +27,7 @@ from archiver.format.log_entry import (
 )
 from archiver.format.merkle import CompactRange, leaf_digest, tree_root
 from archiver.format.note import Checkpoint, NoteSignature, SignedNote
-from archiver.format.seal import Seal, origin_of, parse_seal_name, seal_digest, seal_name
+from archiver.format.seal import Seal, is_seal_name, origin_of, parse_seal_name, seal_digest, seal_name
 from tests.archiving.strategies import PROPERTY
 
 HOUR = 1_795_413_600_000  # 2026-11-23T06:00Z
@@ -291,12 +291,14 @@ def test_seals_follow_each_other_and_come_back_as_they_were(batches):
 def test_a_seal_is_named_by_the_size_it_extends(size):
     """Twenty digits, so that the order of names is the order of seals."""
     assert parse_seal_name(seal_name(size)) == size
+    assert is_seal_name(seal_name(size))
     assert len(seal_name(size)) == len("seals/") + 20 + len(".json")
 
 
 @pytest.mark.parametrize("name", ["seals/1.json", f"seals/{0:021d}.json", f"seals/{0:020d}.json.tmp", f"{0:020d}.json"])
 def test_what_is_no_name_of_a_seal_is_refused(name):
     """Something foreign among the seals is a finding, not a seal."""
+    assert not is_seal_name(name)
     with pytest.raises(ValueError, match="name of a seal"):
         parse_seal_name(name)
     for size in (-1, 10**20):
