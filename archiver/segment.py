@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from archiver.errors import NotEvidence
 from archiver.format import FORMAT_VERSION
+from archiver.format.claims import Extent, check_claims
 from archiver.format.columns import (
     BASELINE_COLUMNS,
     METADATA_DIGEST,
@@ -99,17 +100,37 @@ def check_segment(
     they are not known.
     """
     table = _table(content)
-    metadata = pq.read_metadata(pa.BufferReader(content)).metadata or {}
+    footer = pq.read_metadata(pa.BufferReader(content))
+    metadata = footer.metadata or {}
     expected = {METADATA_KIND: b"segment", METADATA_FORMAT: b"1", METADATA_ROOT: place.root.encode()}
     for key, value in expected.items():
         if metadata.get(key) != value:
             raise NotEvidence(f"segment {place.compose()} says {key.decode()} is {metadata.get(key)!r}")
     try:
         leaves = RowCheck(source, key_names).check(_batches(table), place)
+        _check_groups(footer, table)
     except ValueError as error:
         raise NotEvidence(f"segment {place.compose()}: {error}") from error
     rows = (row for batch in _batches(table) for row in zip(*batch, strict=True))
     return [record_of_row(row, source)._replace(leaf=leaf) for row, leaf in zip(rows, leaves, strict=True)]
+
+
+def _check_groups(footer: pq.FileMetaData, table: pa.Table) -> None:
+    """Raises ValueError if the footer states of a group of rows what is not true of them."""
+    from pyarrow import compute  # noqa: PLC0415  whoever archives starts without it
+
+    start = 0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        rows = table.slice(start, group.num_rows)
+        seen = []
+        for column in rows.columns:
+            ends = compute.min_max(column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column)
+            seen.append(Extent(ends["min"].as_py(), ends["max"].as_py(), column.null_count))
+        check_claims(group, rows.num_rows, seen, SEGMENT_COLUMNS)
+        start += rows.num_rows
+    if start != table.num_rows:
+        raise ValueError(f"its groups are stated to have {start} rows, there are {table.num_rows}")
 
 
 def segment_label(content: bytes) -> str:

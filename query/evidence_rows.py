@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archiver.format import FORMAT_VERSION
+from archiver.format.claims import Extent, check_claims
 from archiver.format.columns import (
     BASELINE_COLUMNS,
     METADATA_FORMAT,
@@ -236,7 +237,7 @@ def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[list[l
     held = [_HELD.get(column.name, _ARROW_TYPES[column.kind]) for column in columns]
     try:
         for number in range(file.num_row_groups):
-            seen = [_Extent() for _ in columns]
+            seen = [Extent() for _ in columns]
             rows = 0
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, row_groups=[number], use_threads=False):
                 values = [column.view(kind).to_pylist() for column, kind in zip(batch.columns, held, strict=True)]
@@ -244,53 +245,6 @@ def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[list[l
                 for extent, column in zip(seen, values, strict=True):
                     extent.take(column)
                 yield values
-            _check_claims(file.metadata.row_group(number), rows, seen, columns)
+            check_claims(file.metadata.row_group(number), rows, seen, columns)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"its rows cannot be read: {error}") from error
-
-
-def _check_claims(group: Any, rows: int, seen: Sequence["_Extent"], columns: Sequence[Column]) -> None:
-    """What the footer states of a group of rows must be true: whoever asks skips groups by it, so a false statement
-    would hide rows that are there. Raises ValueError.
-    """
-    if rows != group.num_rows or group.sorting_columns:
-        raise ValueError(f"a group of {rows} rows is stated to have {group.num_rows}, or an order")
-    for place, extent in enumerate(seen):
-        chunk, column = group.column(place), columns[place]
-        name = column.name
-        if chunk.physical_type != _PARQUET_TYPES[column.kind][0]:
-            # Not asked further: the library would end the process, and no error could be caught.
-            raise ValueError(f"its footer states that {name} is {chunk.physical_type} in a group of rows")
-        stated = chunk.statistics
-        if chunk.bloom_filter_offset is not None or chunk.has_column_index:
-            raise ValueError(f"its column {name} has a filter or an index, which nobody writes")
-        if stated is None:
-            continue
-        if stated.has_distinct_count:
-            raise ValueError(f"its footer states how many different values {name} has, which nobody does")
-        if stated.has_null_count and stated.null_count != extent.nulls:
-            raise ValueError(f"its footer states {stated.null_count} NULLs in {name}, there are {extent.nulls}")
-        if stated.has_min_max and (stated.min_raw, stated.max_raw) != (_raw(extent.least), _raw(extent.greatest)):
-            raise ValueError(f"its footer states that {name} is from {stated.min_raw!r} to {stated.max_raw!r}")
-
-
-class _Extent:
-    """The least and the greatest value of a column in a group of rows, and how many are NULL."""
-
-    def __init__(self) -> None:
-        self.least: Any = None
-        self.greatest: Any = None
-        self.nulls = 0
-
-    def take(self, values: list[Any]) -> None:
-        """Takes the next values of the column into account."""
-        there = [value for value in values if value is not None]
-        self.nulls += len(values) - len(there)
-        if there:
-            least, greatest = min(there), max(there)
-            self.least = least if self.least is None else min(least, self.least)
-            self.greatest = greatest if self.greatest is None else max(greatest, self.greatest)
-
-
-def _raw(value: Any) -> Any:
-    return value.encode() if isinstance(value, str) else value

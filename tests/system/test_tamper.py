@@ -26,6 +26,7 @@ from archiver.format.log_entry import AcknowledgeEntry, IntervalEntry, KeyRotati
 from archiver.format.note import SignedNote
 from archiver.format.seal import Seal, seal_name
 from archiver.format.stamp import UNSTAMPED, stamp
+from archiver.sealer import Sealer
 from archiver.signer import public_key_text
 from query.verify.verification import Level, Verification
 from tests.simulator.memory_store import MemoryStore
@@ -789,6 +790,22 @@ def test_every_attack_has_a_name_of_its_own():
     """Or one would hide another in the report."""
     names = [case.name for case in ATTACKS]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("forge", [forge_with_hints_swapped, forge_with_statistics_that_lie])
+def test_what_verify_would_not_let_pass_is_not_sealed(sealed, forge):
+    """A segment that hides its rows from whoever prunes: the sealer tells it and vouches for nothing."""
+    spoilt = sealed.copy()
+    forge(spoilt)
+    store = MemoryStore()
+    store.objects = spoilt.objects
+    before = len(spoilt.seals)
+    done = Sealer(store, ORDERS, SECOND_KEY).seal(spoilt.now_ms)
+    assert [one.name in spoilt.segments for one in done.refused] == [True]
+    assert len(spoilt.seals) == before + 1
+    assert done.refused[0].name.removeprefix(ORDERS.prefix) not in {
+        entry.path for entry in spoilt.seal(-1).entries if isinstance(entry, SegmentEntry)
+    }
 
 
 @pytest.mark.parametrize("case", ATTACKS, ids=lambda case: case.name)

@@ -1,0 +1,56 @@
+"""What a Parquet footer states of a group of rows, beside the rows: least and greatest values, and NULLs.
+
+Readers skip whole groups by it, so a false statement hides rows that are there, and no leaf covers it. No Parquet
+library is imported: the group's metadata are asked as pyarrow's `RowGroupMetaData` answers.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from archiver.format.columns import Column
+
+_PHYSICAL: Final = {"string": "BYTE_ARRAY", "timestamp_ms_utc": "INT64"}
+
+
+class Extent:
+    """Least and greatest value of a column in a group of rows (text, bytes or a number), and how many are NULL."""
+
+    def __init__(self, least: Any = None, greatest: Any = None, nulls: int = 0) -> None:
+        self.least, self.greatest, self.nulls = least, greatest, nulls
+
+    def take(self, values: Sequence[Any]) -> None:
+        """Takes the next values of the column into account."""
+        there = [value for value in values if value is not None]
+        self.nulls += len(values) - len(there)
+        if there:
+            least, greatest = min(there), max(there)
+            self.least = least if self.least is None else min(least, self.least)
+            self.greatest = greatest if self.greatest is None else max(greatest, self.greatest)
+
+
+def check_claims(group: Any, rows: int, seen: Sequence[Extent], columns: Sequence[Column]) -> None:
+    """Raises ValueError for a group of so many rows whose footer states what is not true of them, or what no writer of
+    this format states.
+    """
+    if rows != group.num_rows or group.sorting_columns:
+        raise ValueError(f"a group of {rows} rows is stated to have {group.num_rows}, or an order")
+    for place, (column, extent) in enumerate(zip(columns, seen, strict=True)):
+        chunk, name = group.column(place), column.name
+        if chunk.physical_type != _PHYSICAL[column.kind]:
+            # Not asked further: the library would end the process, and no error could be caught.
+            raise ValueError(f"its footer states that {name} is {chunk.physical_type} in a group of rows")
+        stated = chunk.statistics
+        if chunk.bloom_filter_offset is not None or chunk.has_column_index:
+            raise ValueError(f"its column {name} has a filter or an index, which nobody writes")
+        if stated is None:
+            continue
+        if stated.has_distinct_count:
+            raise ValueError(f"its footer states how many different values {name} has, which nobody does")
+        if stated.has_null_count and stated.null_count != extent.nulls:
+            raise ValueError(f"its footer states {stated.null_count} NULLs in {name}, there are {extent.nulls}")
+        if stated.has_min_max and (stated.min_raw, stated.max_raw) != (_raw(extent.least), _raw(extent.greatest)):
+            raise ValueError(f"its footer states that {name} is from {stated.min_raw!r} to {stated.max_raw!r}")
+
+
+def _raw(value: Any) -> Any:
+    return value.encode() if isinstance(value, str) else value
