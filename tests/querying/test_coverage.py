@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import query
-from archiver.format.layout import Trail
+from archiver.format.description import BaselineDescription, StreamDescription
+from archiver.format.layout import Trail, label_time_ms
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.canary_chain import COUNTER
 from query.cli import run
 from query.completeness import BLIND_TO
-from query.coverage import Coverage, Stretch, TableEnd
+from query.coverage import Coverage, LabelSpan, Stretch, TableEnd, coverage_of
 from tests.archiving.failures import on_failure
 from tests.archiving.test_baseline import MadeExport
 from tests.querying.test_canary_chain import canary_changes
@@ -90,6 +91,80 @@ def test_a_gap_says_whether_another_table_begins_after_it(ends, cause):
     coverage = Coverage((Stretch("a", 0, 10), Stretch("b", 50, None)), ends)
     (gap,) = coverage.uncovered(0, 100)
     assert (gap.since_ms, gap.until_ms, gap.cause) == (10, 50, cause)
+
+
+@pytest.mark.parametrize(
+    ("stretches", "gaps"),
+    [
+        ([], ()),
+        ([Stretch("a", 0, None)], ()),
+        ([Stretch("a", 0, 10), Stretch("b", 10, None)], ()),
+        ([Stretch("a", 0, 10), Stretch("b", 11, None)], ((10, 11),)),
+        ([Stretch("a", 0, 10), Stretch("b", 9, None)], ()),
+        ([Stretch("a", 0, 10), Stretch("b", 20, 30), Stretch("c", 40, None)], ((10, 20), (30, 40))),
+        ([Stretch("a", 0, None), Stretch("b", 20, None)], ()),
+    ],
+)
+def test_a_gap_lies_between_the_end_of_one_stream_and_the_beginning_of_the_next(stretches, gaps):
+    """Streams that touch or overlap leave none, and one that goes on has no end."""
+    assert Coverage(tuple(stretches)).gaps == gaps
+
+
+def test_a_stretch_begins_with_its_first_instant_and_ends_before_its_last():
+    """Half open on either side of a gap; without anything archived nothing is covered."""
+    coverage = Coverage((Stretch("a", 10, 20), Stretch("b", 30, None)))
+    assert coverage.covered_since_ms == 10
+    assert coverage.covered == ((10, 20), (30, None))
+    assert [coverage.covering(at) for at in (9, 10, 19, 20, 29, 30, 99)] == [None, "a", "a", None, None, "b", "b"]
+    assert [coverage.is_before(at) for at in (9, 10, 20)] == [True, False, False]
+    assert Coverage(()).covered_since_ms is None
+    assert Coverage(()).covering(10) is None
+
+
+def test_a_table_lasts_from_its_first_label_until_that_of_the_next():
+    """Told by an instant and by a label, at the last of one table and the first of the next."""
+    coverage = Coverage((), (TableEnd(10, "b"), TableEnd(20, "d")))
+    tables = [("", "b"), ("b", "d"), ("d", "~")]
+    assert [coverage.table_at(at) for at in (9, 10, 19, 20)] == [tables[0], tables[1], tables[1], tables[2]]
+    assert [coverage.table_of(label) for label in "abcde"] == [*tables[:1], *tables[1:2] * 2, *tables[2:] * 2]
+
+
+LABELS = ["2026-09-01T00:00:00.000", "2026-09-02T00:00:00.000", "2026-09-03T00:00:00.000", "2026-09-04T00:00:00.000"]
+
+
+def stream(label, table_id):
+    arn = f"arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/{label}"
+    return StreamDescription(arn, (("id", "S"),), table_id, None)
+
+
+def test_coverage_is_put_together_from_records_and_baselines_of_each_label():
+    """In order of label whatever the order of what is told; a baseline widens the stretch of its own stream only."""
+    spans = [LabelSpan(LABELS[1], 50, 60), LabelSpan(LABELS[0], 10, 20), LabelSpan(LABELS[2], 70, 80)]
+
+    def baseline(from_ms, to_ms, label):
+        return BaselineDescription(True, from_ms, to_ms, 0, (("id", "S"),), "", (), label, None)
+
+    beside = [
+        baseline(5, 25, LABELS[0]),
+        baseline(15, 18, LABELS[0]),
+        baseline(0, 99, None),
+        baseline(71, 99, LABELS[2]),
+    ]
+    coverage = coverage_of(spans, {}, beside)
+    assert coverage == Coverage(
+        (Stretch(LABELS[0], 5, 25), Stretch(LABELS[1], 50, 60), Stretch(LABELS[2], 70, None)), (), 80
+    )
+    assert coverage_of([], {}) == Coverage((), (), None)
+
+
+def test_a_table_ends_where_the_id_changes():
+    """A label without an id belongs to the table before it, also when the same id comes after it."""
+    spans = [LabelSpan(label, 10, 20) for label in LABELS]
+    ids = {LABELS[0]: "one", LABELS[2]: "one", LABELS[3]: "two"}
+    coverage = coverage_of(spans, {label: stream(label, table_id) for label, table_id in ids.items()})
+    assert coverage.ends == (TableEnd(label_time_ms(LABELS[3]), LABELS[3]),)
+    unknown = {LABELS[0]: stream(LABELS[0], None), LABELS[1]: stream(LABELS[1], "two")}
+    assert coverage_of(spans, unknown).ends == ()
 
 
 # --- the report ---
