@@ -110,6 +110,13 @@ def test_other_content_is_different_also_beside_the_true_one(archive):
     assert SegmentName.parse(found.disagreements[0].segment.removeprefix(SOURCE.trail.prefix))
 
 
+def test_a_change_that_is_told_in_three_ways_is_one_change(archive):
+    """Both forgeries are named, and one change is counted."""
+    forged = [change(2, "MODIFY", ONE, image, key="life") for image in (ONE, THREE)]
+    found = compare(archive(*ALL, *forged), ALL)
+    assert (found.different, len(found.disagreements)) == (1, 2)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
