@@ -308,6 +308,7 @@ def _make_what_a_file_shares(session: pytest.Session) -> None:
     first, *others = session.items
     session._setupstate.setup(first)
     session._setupstate.teardown_exact(others[0] if others else None)
+    first._initrequest()  # type: ignore[attr-defined]  # what was its own was taken down
 
 
 def _put_in_place(functions: Sequence[FunctionType], unchanged: CodeType, changed: CodeType) -> bool:

@@ -93,6 +93,15 @@ def test_a_gap_says_whether_another_table_begins_after_it(ends, cause):
     assert (gap.since_ms, gap.until_ms, gap.cause) == (10, 50, cause)
 
 
+def test_each_of_several_gaps_has_its_own_cause():
+    """Also beside a stream of which a single record is left: its stretch is an instant."""
+    stretches = (Stretch("a", 0, 10), Stretch("b", 20, 20), Stretch("c", 50, None))
+    for end, causes in (("b", ["between-tables", "between-streams"]), ("c", ["between-streams", "between-tables"])):
+        parts = Coverage(stretches, (TableEnd(0, end),)).uncovered(0, 100)
+        assert [(part.since_ms, part.until_ms) for part in parts] == [(10, 20), (20, 50)]
+        assert [part.cause for part in parts] == causes
+
+
 @pytest.mark.parametrize(
     ("stretches", "gaps"),
     [
@@ -155,6 +164,7 @@ def test_coverage_is_put_together_from_records_and_baselines_of_each_label():
         (Stretch(LABELS[0], 5, 25), Stretch(LABELS[1], 50, 60), Stretch(LABELS[2], 70, None)), (), 80
     )
     assert coverage_of([], {}) == Coverage((), (), None)
+    assert spans[0].longest_file_rows == 0, "no file was read"
 
 
 def test_a_table_ends_where_the_id_changes():
