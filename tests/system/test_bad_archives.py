@@ -282,11 +282,11 @@ def test_hidden_files_are_nobodys_evidence(archive, ask, name):
 
 def test_a_folder_that_no_table_has_stops_no_question(archive, ask):
     """Whoever can put one object beside the trails could otherwise keep all of them from being read, and verified."""
-    before = ask(archive, "tables")
+    before = ask(archive, "tables").rows
     for name in ("account=zzz/region=eu-west-1/table_name=orders", "account=111122223333/region=x/table_name=orders"):
         (archive / "v1" / name).mkdir(parents=True)
-    assert before.code == 0
-    assert ask(archive, "tables") == before
+    assert before
+    assert ask(archive, "tables").rows == before
 
 
 def test_a_segment_under_the_name_of_another_is_refused(archive, ask):
