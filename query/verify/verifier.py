@@ -4,21 +4,18 @@ Invariants: nothing is judged by what came after it; whatever could not be looke
 `not_checked`; without seals, or without a key, the answer is never 0.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from hashlib import sha256
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from archiver.format.description import BaselineDescription, StreamDescription
-from archiver.format.layout import HOUR_MS, ROOT, BaselineName, SegmentName, Trail, parse_stream_name
-from archiver.format.log_entry import SegmentEntry
+from archiver.format.layout import ROOT, Trail
 from archiver.format.seal import parse_seal_name
 from query.coverage import LabelSpan
 from query.errors import QueryError, UnreadableArchive
 from query.instant import format_ms
 from query.seal_log import LogFault, SealLog, read_log
 from query.source import Source, StoredObject
-from query.verify.contents import Check, check_contents
+from query.verify.checks import checks
+from query.verify.contents import check_contents
 from query.verify.covered import coverage_by_log, gap_problems
 from query.verify.heads import check_signatures, hand_over_problems, pinned_problems, time_problems
 from query.verify.inventory import Inventory, version_problems
@@ -172,7 +169,7 @@ def _contents(
         found.skip("other hours", "segments outside the range were listed, and not read")
     unsealed = []
     advance = progress(len(held.sealed) + len(held.unsealed) + len(held.quarantined) + len(held.parts) - left)
-    for checked in check_contents(source, _checks(found, source, held), workers=workers):
+    for checked in check_contents(source, checks(found, source, held), workers=workers):
         found.files_checked += 1
         found.bytes_checked += checked.stored.size_bytes
         found.rows_checked += checked.rows
@@ -183,88 +180,6 @@ def _contents(
             found.add(problem)
         advance()
     return unsealed
-
-
-def _checks(found: Verification, source: Source, held: Inventory) -> Iterator[Check]:
-    """Every object that is to be read: with what the log says of it, or, where it says nothing, in every detail."""
-    demand, trail, said = found.demand, held.trail, held.said
-    is_full = demand.level is Level.FULL
-    names = _key_names(source, held)
-    for inside, stored in held.sealed.items():
-        if said.places[inside] < demand.checks_from or not _is_in_range(inside, demand):
-            _compare_size(found, stored, said.segments.get(inside))
-            continue
-        if inside in said.segments:
-            entry = said.segments[inside]
-            yield Check(stored, trail, entry.file_sha256, entry, is_full, key_names=names)
-        else:
-            digest = said.baselines[inside].file_sha256 if inside in said.baselines else said.descriptions[inside]
-            yield Check(stored, trail, digest)
-    for inside, stored in held.unsealed.items():
-        if _is_in_range(inside, demand):
-            # Nobody has vouched for it: its own name has to.
-            yield Check(stored, trail, reads_rows=True, key_names=names)
-    yield from (Check(stored, trail) for stored in held.quarantined.values())
-    for inside in (*said.baselines, *(name for name in held.unsealed if name.startswith("baselines/"))):
-        yield from _parts(found, source, held, inside, reads_rows=is_full or inside in held.unsealed)
-
-
-def _key_names(source: Source, held: Inventory) -> dict[str, tuple[str, ...]]:
-    """The key attributes of each stream, as its description says. One that is not as it should be is told elsewhere."""
-    names = {}
-    for inside, stored in (*held.sealed.items(), *held.unsealed.items()):
-        if inside.startswith("streams/"):
-            with suppress(ValueError, TypeError, KeyError, OSError, UnreadableArchive):
-                content = _content(source, stored, held.said.descriptions.get(inside))
-                names[parse_stream_name(inside)] = StreamDescription.parse(content).key_names
-    return names
-
-
-def _content(source: Source, stored: StoredObject, digest: str | None) -> bytes:
-    """The bytes of an object, if they are those that the log says. Raises ValueError if they are not."""
-    content = source.fetch([stored])[0].read_bytes()
-    if digest not in {None, sha256(content).hexdigest()}:
-        raise ValueError("it has another digest")
-    return content
-
-
-def _compare_size(found: Verification, stored: StoredObject, entry: SegmentEntry | None) -> None:
-    """All that a listing tells of the content of an object that is not read."""
-    if entry is not None and stored.size_bytes != entry.bytes:
-        told = f"it has {stored.size_bytes} bytes, the log says {entry.bytes}"
-        found.add(Problem("digest-mismatch", stored.name, told))
-
-
-def _is_in_range(inside: str, demand: Demand) -> bool:
-    if not inside.startswith("segments/") or not demand.has_range:
-        return True
-    hour_ms = SegmentName.parse(inside).hour_ms
-    return (demand.since_ms is None or hour_ms + HOUR_MS > demand.since_ms) and (
-        demand.until_ms is None or hour_ms < demand.until_ms
-    )
-
-
-def _parts(found: Verification, source: Source, held: Inventory, inside: str, *, reads_rows: bool) -> Iterator[Check]:
-    """The parts that a baseline states. A description that cannot be read is a finding of its own."""
-    stored = held.sealed.get(inside) or held.unsealed.get(inside)
-    if stored is None:
-        return  # missing, and told
-    try:
-        entry = held.said.baselines.get(inside)
-        description = BaselineDescription.parse(_content(source, stored, None if entry is None else entry.file_sha256))
-        folder = BaselineName.parse(inside).folder
-    except (ValueError, TypeError, KeyError, OSError, UnreadableArchive):
-        return  # its own check says why
-    for part in description.parts:
-        there: StoredObject | None = held.parts.get(folder + part.name)
-        if there is None:
-            found.add(Problem("object-missing", held.trail.prefix + folder + part.name, "its baseline states it"))
-        elif there.size_bytes != part.bytes or not part.name.endswith(f"-{part.sha256[:16]}.parquet"):
-            told = f"its baseline says {part.bytes} bytes, digest {part.sha256[:16]}…, it has {there.size_bytes} bytes"
-            found.add(Problem("digest-mismatch", there.name, told))
-        else:
-            schema, items = description.key_schema, part.items
-            yield Check(there, held.trail, part.sha256, reads_rows=reads_rows, key_schema=schema, items=items)
 
 
 # --- rows together ---
