@@ -35,10 +35,10 @@ _INFREQUENT_MONTHS: Final = 2
 _ARCHIVE_MONTHS: Final = 4
 
 # What one call of the sealer asks of S3, counted: it lists seals, segments, late markers, streams, two folders of
-# quarantine and baselines, and reads the description of the stream. A new container also reads the seals of 74 hours.
+# quarantine and baselines, and reads the description of the stream. A new container also reads the seals of 30 hours.
 _SEAL_LISTS: Final = 7
 _SEAL_GETS: Final = 1
-_SEALED_AGAIN_H: Final = 74
+_SEALED_AGAIN_H: Final = 30
 _TAIL_H: Final = 26
 _LISTED_AT_ONCE: Final = 1000
 

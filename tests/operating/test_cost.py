@@ -232,7 +232,7 @@ def test_watching_is_paid_by_what_the_stack_makes():
 def test_sealing_is_paid_by_the_clock_and_by_what_is_sealed():
     """Every 15 minutes 2,920 calls a month, 12 cold starts a day 365; in ten months 29,200 seals, which a cold start
     lists: 365 x 29.2 pages. 260 segments in 26 hours are 0.26 pages a call. 7 lists and a put a call; a get a call,
-    one for each segment, and 296 seals a cold start."""
+    one for each segment, and 120 seals a cold start."""
     traffic = replace(traffic_of(Workload(1, 1000), FIGURES), puts=7_300, writes=1e6)
     assumed = assuming(
         core_factor=2,
@@ -243,7 +243,7 @@ def test_sealing_is_paid_by_the_clock_and_by_what_is_sealed():
         seal_bytes=1_000,
     )
     found = quantities(traffic, Setup(months=10), assumed)
-    writes, reads = 2_920 * 8 + 365 * 29.2 + 2_920 * 0.26, 2_920 + 7_300 + 365 * 296
+    writes, reads = 2_920 * 8 + 365 * 29.2 + 2_920 * 0.26, 2_920 + 7_300 + 365 * 120
     assert found["Lambda requests to seal"] == pytest.approx(2_920)
     assert found["S3 writes and lists to seal"] == pytest.approx(writes)
     assert found["S3 reads to seal"] == pytest.approx(reads)
@@ -285,7 +285,7 @@ class Counting:
 
 
 def test_a_sealing_asks_as_much_of_s3_as_is_counted(tmp_path):
-    """The sealer itself, in a container that lives and in a new one, which reads again what was sealed in 74 hours if
+    """The sealer itself, in a container that lives and in a new one, which reads again what was sealed in 30 hours if
     there is something new to compare it with. The model takes it that there always is."""
     trail, now_ms = Trail("111122223333", "eu-west-1", "orders"), 1_790_000_900_000
     create_key(tmp_path / "key")

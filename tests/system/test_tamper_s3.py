@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from archiver.signer import public_pem
-from query.source import Access, S3Source
+from query.s3_source import S3Source
+from query.source import Access
 from tests.system.drop_proxy import DropProxy
 from tests.system.parts import Bucket
 from tests.system.refusing_proxy import RefusingProxy
