@@ -5,9 +5,10 @@ file's own digest.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import IO, Final
+from typing import IO, Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,7 +83,7 @@ def encode_segment(planned: PlannedSegment) -> bytes:
 
 def decode_segment(content: bytes, source: StreamSource) -> list[ChangeRecord]:
     """The change records of a segment, leaves re-derived. Raises NotEvidence for a file that is none."""
-    table = _table(content)
+    table = SegmentFile.open(content).table
     try:
         records = [record_of_row(row, source) for rows in _batches(table) for row in zip(*rows, strict=True)]
         return [record._replace(leaf=leaf_of_row(record)) for record in records]
@@ -90,29 +91,71 @@ def decode_segment(content: bytes, source: StreamSource) -> list[ChangeRecord]:
         raise NotEvidence(f"the file is not a segment: {error}") from error
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentFile:
+    """A segment that was opened: its digest, its pages' checksums and its columns are right. No row was looked at."""
+
+    table: pa.Table
+    footer: pq.FileMetaData
+
+    @classmethod
+    def open(cls, content: bytes) -> Self:
+        """Raises NotEvidence for bytes that are no segment."""
+        try:
+            check_stamp(content)
+            file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+            opened = cls(file.read(), file.metadata)
+        except pa.ArrowMemoryError:
+            raise  # it says nothing of the file
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            raise NotEvidence(f"the file is not a segment: {error}") from error
+        if not opened.table.schema.equals(_SEGMENT_SCHEMA):
+            raise NotEvidence("the file is not a segment: it does not have the columns of one")
+        return opened
+
+    @property
+    def stream_label(self) -> str:
+        """That of the first row. Raises NotEvidence for a file that has none."""
+        if not self.table.num_rows:
+            raise NotEvidence("the file is not a segment: it has no rows")
+        return str(self.table.column("stream_label")[0].as_py())
+
+    @property
+    def writer(self) -> str:
+        """Who wrote it, in its own words."""
+        return self._metadata.get(METADATA_WRITER, b"").decode("utf-8", "replace") or "unknown"
+
+    @property
+    def _metadata(self) -> Mapping[bytes, bytes]:
+        return self.footer.metadata or {}
+
+    def check(
+        self, source: StreamSource, place: SegmentName, key_names: tuple[str, ...] | None = None
+    ) -> list[ChangeRecord]:
+        """The records, if everything agrees; else NotEvidence, which says what does not.
+
+        Checked are the file's metadata, each row against the record it was made from, order, one label and one hour,
+        the first sequence number, and the root against the name. `key_names` are the key attributes in schema order,
+        None when they are not known.
+        """
+        expected = {METADATA_KIND: b"segment", METADATA_FORMAT: b"1", METADATA_ROOT: place.root.encode()}
+        for key, value in expected.items():
+            if self._metadata.get(key) != value:
+                raise NotEvidence(f"segment {place.compose()} says {key.decode()} is {self._metadata.get(key)!r}")
+        try:
+            leaves = RowCheck(source, key_names).check(_batches(self.table), place)
+            _check_groups(self.footer, self.table)
+        except ValueError as error:
+            raise NotEvidence(f"segment {place.compose()}: {error}") from error
+        rows = (row for batch in _batches(self.table) for row in zip(*batch, strict=True))
+        return [record_of_row(row, source)._replace(leaf=leaf) for row, leaf in zip(rows, leaves, strict=True)]
+
+
 def check_segment(
     content: bytes, source: StreamSource, place: SegmentName, key_names: tuple[str, ...] | None = None
 ) -> list[ChangeRecord]:
-    """The records of a segment in which everything agrees; else NotEvidence, which says what does not.
-
-    Checked are the file's metadata, each row against the record it was made from, order, one label and one hour, the
-    first sequence number, and the root against the name. `key_names` are the key attributes in schema order, None when
-    they are not known.
-    """
-    table = _table(content)
-    footer = pq.read_metadata(pa.BufferReader(content))
-    metadata = footer.metadata or {}
-    expected = {METADATA_KIND: b"segment", METADATA_FORMAT: b"1", METADATA_ROOT: place.root.encode()}
-    for key, value in expected.items():
-        if metadata.get(key) != value:
-            raise NotEvidence(f"segment {place.compose()} says {key.decode()} is {metadata.get(key)!r}")
-    try:
-        leaves = RowCheck(source, key_names).check(_batches(table), place)
-        _check_groups(footer, table)
-    except ValueError as error:
-        raise NotEvidence(f"segment {place.compose()}: {error}") from error
-    rows = (row for batch in _batches(table) for row in zip(*batch, strict=True))
-    return [record_of_row(row, source)._replace(leaf=leaf) for row, leaf in zip(rows, leaves, strict=True)]
+    """The records of a segment in which everything agrees, as `SegmentFile.check` does."""
+    return SegmentFile.open(content).check(source, place, key_names)
 
 
 def _check_groups(footer: pq.FileMetaData, table: pa.Table) -> None:
@@ -133,23 +176,6 @@ def _check_groups(footer: pq.FileMetaData, table: pa.Table) -> None:
         raise ValueError(f"its groups are stated to have {start} rows, there are {table.num_rows}")
 
 
-def segment_label(content: bytes) -> str:
-    """The stream label of a segment's first row. Raises NotEvidence for a file that has none."""
-    try:
-        check_stamp(content)
-        table = pq.read_table(pa.BufferReader(content), columns=["stream_label"], page_checksum_verification=True)
-        return str(table.column("stream_label")[0].as_py())
-    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
-        raise NotEvidence(f"the file is not a segment: {error}") from error
-
-
-def segment_writer(content: bytes) -> str:
-    """Who wrote a segment, in its own words."""
-    metadata = pq.read_metadata(pa.BufferReader(content)).metadata or {}
-    writer: bytes = metadata.get(METADATA_WRITER, b"")
-    return writer.decode("utf-8", "replace") or "unknown"
-
-
 def encode_baseline_part(items: Sequence[tuple[bytes, str | None, str | None, bytes]]) -> bytes:
     """The bytes of a baseline part: item key, key text of both keys, image; in key order."""
     keys, pks, sks, images = zip(*items, strict=True) if items else ((), (), (), ())
@@ -161,18 +187,6 @@ def encode_baseline_part(items: Sequence[tuple[bytes, str | None, str | None, by
 def open_zstd(file: IO[bytes]) -> IO[bytes]:
     """The decompressed bytes of a zstd stream, which Python before 3.14 cannot read. A stream cut short is OSError."""
     return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
-
-
-def _table(content: bytes) -> pa.Table:
-    """What a segment's file holds, unchecked but for the file's digest, its pages' checksums and its columns."""
-    try:
-        check_stamp(content)
-        table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise NotEvidence(f"the file is not a segment: {error}") from error
-    if not table.schema.equals(_SEGMENT_SCHEMA):
-        raise NotEvidence("the file is not a segment: it does not have the columns of one")
-    return table
 
 
 def _batches(table: pa.Table) -> Iterator[SegmentRows]:

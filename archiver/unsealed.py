@@ -25,7 +25,7 @@ from archiver.format.layout import (
     parse_stream_name,
 )
 from archiver.format.log_entry import BaselineEntry, OpenEntry, QuarantineEntry, SegmentEntry
-from archiver.segment import check_segment, segment_label, segment_writer
+from archiver.segment import SegmentFile
 from archiver.store import ObjectStore
 
 # A stream keeps a record for 24 hours and a segment holds one hour of changes; one hour more for whoever is slow.
@@ -108,10 +108,10 @@ class Unsealed:
                 self.refused.append(Refused(name, "it was listed, and is gone"))
             return None  # else announced, and its writer was stopped before it was written
         try:
-            label = segment_label(content)
+            file = SegmentFile.open(content)
+            label = file.stream_label
             described = self._streams().get(label)
-            key_names = described.key_names if described else None
-            records = check_segment(content, StreamSource(self.trail, label), place, key_names)
+            records = file.check(StreamSource(self.trail, label), place, described.key_names if described else None)
             times = [record.changed_at_ms for record in records]
             return SegmentEntry(
                 path=place.compose(),
@@ -124,7 +124,7 @@ class Unsealed:
                 last_sequence=records[-1].sequence_number,
                 first_changed_at_ms=min(times),
                 last_changed_at_ms=max(times),
-                writer=segment_writer(content),
+                writer=file.writer,
             )
         except (NotEvidence, ValueError) as error:
             self.refused.append(Refused(name, str(error)))

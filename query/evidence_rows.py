@@ -179,6 +179,8 @@ def _opened(content: bytes, kind: str, columns: Sequence[Column]) -> pq.ParquetF
     check_stamp(content)
     try:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    except pa.ArrowMemoryError:
+        raise  # it says nothing of the file
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"it is not Parquet: {error}") from error
     metadata = file.metadata.metadata or {}
@@ -246,5 +248,7 @@ def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[list[l
                     extent.take(column)
                 yield values
             check_claims(file.metadata.row_group(number), rows, seen, columns)
+    except pa.ArrowMemoryError:
+        raise  # it says nothing of the file
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"its rows cannot be read: {error}") from error

@@ -10,7 +10,6 @@ an error that says why. A check needs the proof, the key and nothing of the arch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -125,17 +124,6 @@ def check_proof(content: bytes, key: PublicKey, pinned: Checkpoint | None = None
             else "ask for one with ddbtrail prove TABLE KEY @ID --pinned-checkpoint FILE",
         )
     return proof
-
-
-def load_checkpoint(path: Path) -> Checkpoint:
-    """The head of a log in a file that somebody has kept. Raises UsageError."""
-    try:
-        return Checkpoint.parse(SignedNote.parse(path.read_bytes()).text)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(
-            f"{path} is no checkpoint", why=why or "", hint="name a file with the text that ddbtrail seal printed"
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,10 +107,8 @@ class SealReader:
     def _log(self, trail: Trail) -> Log:
         known = self._known.pop(trail, None) or self._remembered(trail)
         if known is not None:
-            try:
+            with suppress(ValueError):  # not the log that was known, or it does not hold: read from its beginning
                 return self._continued(known)
-            except ValueError:
-                pass  # it is not the log that was known, or does not hold: it is read from its beginning
         try:
             return self._continued(Log(trail))
         except ValueError as error:

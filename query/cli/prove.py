@@ -41,8 +41,9 @@ def prove(
     from query.cli.invocation import Invocation
     from query.instant import format_ms
     from query.note_check import load_public_key
-    from query.prove import Chosen, load_checkpoint, prove_change
+    from query.prove import Chosen, prove_change
     from query.render.text import visible
+    from query.verify.heads import PinnedCheckpoint
     from query.versioned import version_at
 
     *key, rev = _key_and_change(key_and_change)
@@ -52,7 +53,7 @@ def prove(
         )
     chosen = Chosen(
         key=None if checkpoint_of is None else load_public_key(checkpoint_of),
-        pinned=None if pinned_checkpoint is None else load_checkpoint(pinned_checkpoint),
+        pinned=None if pinned_checkpoint is None else PinnedCheckpoint.load(pinned_checkpoint).head,
     )
     if options.output not in {None, "json"}:
         raise UsageError(f"a proof is not written as {options.output}", hint="leave -o out, or type -o json")
@@ -94,10 +95,11 @@ def verify_proof(
     """
     from query.cli.invocation import Invocation
     from query.note_check import fingerprint, load_public_key
-    from query.prove import NotProved, UnreadableProof, check_proof, load_checkpoint
+    from query.prove import NotProved, UnreadableProof, check_proof
+    from query.verify.heads import PinnedCheckpoint
 
     key = load_public_key(pinned_key)
-    pinned = None if pinned_checkpoint is None else load_checkpoint(pinned_checkpoint)
+    pinned = None if pinned_checkpoint is None else PinnedCheckpoint.load(pinned_checkpoint).head
     run = Invocation(options)
     try:
         content = file.read_bytes()

@@ -20,6 +20,7 @@ from archiver.store import FolderStore
 from tests import second_reader
 from tests.golden import make
 
+pytestmark = pytest.mark.xdist_group("kill")  # hundreds of children, once a run and not once a worker
 KILLED = 137
 WATCHED = ("open", "write", "close", "fsync", "link", "rename", "replace", "mkdir", "unlink")  # of `os`
 PIECES = 3  # that each write of a file is torn into

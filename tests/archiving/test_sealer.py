@@ -34,7 +34,7 @@ from archiver.format.seal import Seal, origin_of, seal_name
 from archiver.plan import PlannedSegment, plan_segments
 from archiver.sealed_log import SealRefused
 from archiver.sealer import Sealer, Sealing
-from archiver.segment import check_segment, encode_segment, segment_label
+from archiver.segment import SegmentFile, encode_segment
 from archiver.signer import KeyRefused, KmsSigner, LocalSigner, public_key_text
 from archiver.store import FolderStore, S3Store
 from archiver.streams import Streams
@@ -665,10 +665,11 @@ def test_key_text_stands_in_the_order_of_the_schema():
         (name, content) for name, content in store.objects.items() if name.startswith(f"{make.ORDERS.prefix}segments/")
     )
     place = SegmentName.parse(name.removeprefix(make.ORDERS.prefix))
-    rows = check_segment(content, StreamSource(make.ORDERS, segment_label(content)), place)
+    file = SegmentFile.open(content)
+    source = StreamSource(make.ORDERS, file.stream_label)
+    rows = file.check(source, place)
     swapped = [row._replace(pk=row.sk, sk=row.pk) for row in rows]
     assert swapped != rows
-    source = StreamSource(make.ORDERS, segment_label(content))
     store.objects[name] = encode_segment(PlannedSegment(source, place, tuple(swapped)))
     done = Sealer(store, make.ORDERS, OLD).seal(GOLDEN_NOW_MS)
     assert list(refusals(done, make.ORDERS)) == [place.compose()]

@@ -21,12 +21,11 @@ from random import Random
 import pytest
 
 import archiver.sealer
-import archiver.unsealed
 from archiver.errors import StoreUnavailable
 from archiver.format.log_entry import AcknowledgeEntry, KeyRotationEntry
 from archiver.sealed_log import SealRefused
 from archiver.sealer import Sealer, Sealing
-from archiver.segment import encode_segment
+from archiver.segment import SegmentFile, encode_segment
 from archiver.signer import public_key_text
 from archiver.store import FolderStore
 from archiver.streams import Streams
@@ -59,8 +58,8 @@ STUCK_S = 20.0
 @pytest.fixture(autouse=True)
 def _checked_once(monkeypatch):
     """The same bytes under the same name are the same segment: thousands of races need not decode them anew."""
-    for name in ("check_segment", "segment_label", "segment_writer"):
-        monkeypatch.setattr(archiver.unsealed, name, lru_cache(maxsize=None)(getattr(archiver.unsealed, name)))
+    for name in ("open", "check"):
+        monkeypatch.setattr(SegmentFile, name, lru_cache(maxsize=None)(getattr(SegmentFile, name)))
 
 
 # --- the scheduler ---

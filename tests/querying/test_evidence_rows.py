@@ -100,6 +100,21 @@ def test_the_earliest_and_the_latest_time_need_not_be_those_of_the_first_and_the
     assert (found.first_changed_at_ms, found.last_changed_at_ms) == ((AT_S + 1) * 1000, (AT_S + 9) * 1000)
 
 
+def test_a_machine_without_memory_accuses_nobody(monkeypatch):
+    """Arrow's own error is one of its exceptions too: taken for a bad file, it would be told as tampering."""
+    segment = planned(3)
+    content = encode_segment(segment)
+
+    def exhausted(*_, **__):
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    monkeypatch.setattr(pq, "ParquetFile", exhausted)
+    with pytest.raises(MemoryError):
+        check_segment_file(content, TRAIL, segment.place)
+    with pytest.raises(MemoryError):
+        check_segment(content, segment.source, segment.place)
+
+
 def test_both_ways_of_checking_a_segment_find_the_same_leaves():
     """Sealer and verifier read by code of their own."""
     segment = planned(50)

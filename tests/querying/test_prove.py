@@ -24,8 +24,9 @@ from archiver.writer import Writer
 from query.cli import run
 from query.errors import UnreadableArchive, UsageError
 from query.note_check import fingerprint
-from query.prove import Chosen, NotProved, NotSealed, check_proof, load_checkpoint, prove_change
+from query.prove import Chosen, NotProved, NotSealed, check_proof, prove_change
 from query.seal_log import SealMismatch
+from query.verify.heads import PinnedCheckpoint
 from tests.delivery import delivered
 from tests.querying.test_cli import on_terminal
 
@@ -233,11 +234,11 @@ def test_after_a_rotation_a_proof_against_the_old_key_is_to_be_had(world):
 
 def test_a_proof_against_a_pinned_head_leads_to_that_very_head(world):
     """A reviewer who has kept a checkpoint need not believe that the log still is the same."""
-    pinned = load_checkpoint(world.folder / "head-0")
+    pinned = PinnedCheckpoint.load(world.folder / "head-0").head
     proof = world.prove(2, chosen=Chosen(pinned=pinned))
     assert proof.head == pinned
     assert check_proof(proof.compose(), world.key("one"), pinned) == proof
-    for other in (load_checkpoint(world.folder / "head-1"), replace(pinned, origin=pinned.origin + "2")):
+    for other in (PinnedCheckpoint.load(world.folder / "head-1").head, replace(pinned, origin=pinned.origin + "2")):
         with pytest.raises(NotProved, match="another head") as told:
             check_proof(proof.compose(), world.key("one"), other)
         assert "--pinned-checkpoint" in told.value.hint
@@ -248,7 +249,7 @@ def test_a_proof_against_a_pinned_head_leads_to_that_very_head(world):
 
 def test_a_pinned_head_that_the_log_never_had_is_told(world):
     """A fork, a log cut back, or the checkpoint of another table: three different things."""
-    pinned = load_checkpoint(world.folder / "head-0")
+    pinned = PinnedCheckpoint.load(world.folder / "head-0").head
     with pytest.raises(SealMismatch, match="never had") as told:
         world.prove(2, chosen=Chosen(pinned=replace(pinned, root=bytes(32))))
     assert "another root" in told.value.why
@@ -269,7 +270,7 @@ def test_what_is_not_sealed_has_no_proof_yet(world):
     assert told.value.exit_code == 3
     assert "2026-09-15T02:00:00.002Z" in told.value.why
     with pytest.raises(NotSealed, match="is not in the log of") as told:
-        world.prove(6, chosen=Chosen(pinned=load_checkpoint(world.folder / "head-0")))
+        world.prove(6, chosen=Chosen(pinned=PinnedCheckpoint.load(world.folder / "head-0").head))
     assert "sealed after that" in told.value.why
 
 
