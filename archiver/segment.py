@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from archiver.errors import NotEvidence
 from archiver.format import FORMAT_VERSION
-from archiver.format.claims import Extent, check_claims
+from archiver.format.claims import Extent, check_claims, stated_columns
 from archiver.format.columns import (
     BASELINE_COLUMNS,
     METADATA_DIGEST,
@@ -28,7 +28,7 @@ from archiver.format.columns import (
 )
 from archiver.format.layout import SegmentName, StreamSource
 from archiver.format.record import ChangeRecord, leaf_of_row
-from archiver.format.row_check import RowCheck, SegmentRows, record_of_row
+from archiver.format.row_check import Row, record_of_row
 from archiver.format.stamp import UNSTAMPED, check_stamp, stamp
 from archiver.plan import PlannedSegment
 
@@ -85,7 +85,7 @@ def decode_segment(content: bytes, source: StreamSource) -> list[ChangeRecord]:
     """The change records of a segment, leaves re-derived. Raises NotEvidence for a file that is none."""
     table = SegmentFile.open(content).table
     try:
-        records = [record_of_row(row, source) for rows in _batches(table) for row in zip(*rows, strict=True)]
+        records = [record_of_row(row, source) for row in _rows(table)]
         return [record._replace(leaf=leaf_of_row(record)) for record in records]
     except (ValueError, TypeError, KeyError) as error:
         raise NotEvidence(f"the file is not a segment: {error}") from error
@@ -121,6 +121,11 @@ class SegmentFile:
         return str(self.table.column("stream_label")[0].as_py())
 
     @property
+    def last_sequence(self) -> str:
+        """The sequence number of the last row."""
+        return str(self.table.column("sequence_number")[-1].as_py())
+
+    @property
     def writer(self) -> str:
         """Who wrote it, in its own words."""
         return self._metadata.get(METADATA_WRITER, b"").decode("utf-8", "replace") or "unknown"
@@ -129,33 +134,47 @@ class SegmentFile:
     def _metadata(self) -> Mapping[bytes, bytes]:
         return self.footer.metadata or {}
 
-    def check(
-        self, source: StreamSource, place: SegmentName, key_names: tuple[str, ...] | None = None
-    ) -> list[ChangeRecord]:
-        """The records, if everything agrees; else NotEvidence, which says what does not.
+    @property
+    def span_ms(self) -> tuple[int, int]:
+        """The earliest and the latest creation time of its changes, epoch ms."""
+        from pyarrow import compute  # noqa: PLC0415  whoever archives starts without it
+
+        ends = compute.min_max(self.table.column("changed_at").cast(pa.int64()))
+        return ends["min"].as_py(), ends["max"].as_py()
+
+    def check(self, source: StreamSource, place: SegmentName, key_names: tuple[str, ...] | None = None) -> list[bytes]:
+        """The leaves (32 bytes each), if everything agrees; else NotEvidence, which says what does not.
 
         Checked are the file's metadata, each row against the record it was made from, order, one label and one hour,
         the first sequence number, and the root against the name. `key_names` are the key attributes in schema order,
         None when they are not known.
         """
+        from archiver.format.bulk_check import ROWS_AT_ONCE, BulkCheck, Columns  # noqa: PLC0415  as above
+
         expected = {METADATA_KIND: b"segment", METADATA_FORMAT: b"1", METADATA_ROOT: place.root.encode()}
         for key, value in expected.items():
             if self._metadata.get(key) != value:
                 raise NotEvidence(f"segment {place.compose()} says {key.decode()} is {self._metadata.get(key)!r}")
+        batches = map(Columns.of, self.table.to_batches(max_chunksize=ROWS_AT_ONCE))
         try:
-            leaves = RowCheck(source, key_names).check(_batches(self.table), place)
+            leaves = BulkCheck(source, key_names).check(batches, place)
             _check_groups(self.footer, self.table)
         except ValueError as error:
             raise NotEvidence(f"segment {place.compose()}: {error}") from error
-        rows = (row for batch in _batches(self.table) for row in zip(*batch, strict=True))
-        return [record_of_row(row, source)._replace(leaf=leaf) for row, leaf in zip(rows, leaves, strict=True)]
+        return leaves
+
+    def records(self, source: StreamSource, leaves: Sequence[bytes]) -> list[ChangeRecord]:
+        """The change records of the rows, with leaves that are known."""
+        rows = zip(_rows(self.table), leaves, strict=True)
+        return [record_of_row(row, source)._replace(leaf=leaf) for row, leaf in rows]
 
 
 def check_segment(
     content: bytes, source: StreamSource, place: SegmentName, key_names: tuple[str, ...] | None = None
 ) -> list[ChangeRecord]:
-    """The records of a segment in which everything agrees, as `SegmentFile.check` does."""
-    return SegmentFile.open(content).check(source, place, key_names)
+    """The records of a segment in which everything agrees, as `SegmentFile.check` demands."""
+    file = SegmentFile.open(content)
+    return file.records(source, file.check(source, place, key_names))
 
 
 def _check_groups(footer: pq.FileMetaData, table: pa.Table) -> None:
@@ -166,10 +185,11 @@ def _check_groups(footer: pq.FileMetaData, table: pa.Table) -> None:
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
         rows = table.slice(start, group.num_rows)
-        seen = []
-        for column in rows.columns:
+        seen = {place: Extent() for place in stated_columns(group, SEGMENT_COLUMNS)}
+        for place, extent in seen.items():
+            column = rows.column(place)
             ends = compute.min_max(column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column)
-            seen.append(Extent(ends["min"].as_py(), ends["max"].as_py(), column.null_count))
+            extent.take(ends["min"].as_py(), ends["max"].as_py(), column.null_count)
         check_claims(group, rows.num_rows, seen, SEGMENT_COLUMNS)
         start += rows.num_rows
     if start != table.num_rows:
@@ -189,11 +209,12 @@ def open_zstd(file: IO[bytes]) -> IO[bytes]:
     return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))
 
 
-def _batches(table: pa.Table) -> Iterator[SegmentRows]:
+def _rows(table: pa.Table) -> Iterator[Row]:
     """The rows of a segment, some at a time. Raises ValueError for a text that is not UTF-8."""
     kinds = [_HELD.get(field.name, field.type) for field in _SEGMENT_SCHEMA]
     for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        yield SegmentRows(*(column.view(kind).to_pylist() for column, kind in zip(batch.columns, kinds, strict=True)))
+        lists = (column.view(kind).to_pylist() for column, kind in zip(batch.columns, kinds, strict=True))
+        yield from map(Row._make, zip(*lists, strict=True))
 
 
 def _text(values: list[bytes | None]) -> pa.Array:

@@ -111,19 +111,19 @@ class Unsealed:
             file = SegmentFile.open(content)
             label = file.stream_label
             described = self._streams().get(label)
-            records = file.check(StreamSource(self.trail, label), place, described.key_names if described else None)
-            times = [record.changed_at_ms for record in records]
+            leaves = file.check(StreamSource(self.trail, label), place, described.key_names if described else None)
+            first_ms, last_ms = file.span_ms
             return SegmentEntry(
                 path=place.compose(),
                 stream_label=label,
                 file_sha256=sha256(content).hexdigest(),
                 bytes=len(content),
-                records=len(records),
+                records=len(leaves),
                 root=place.root,
-                first_sequence=records[0].sequence_number,
-                last_sequence=records[-1].sequence_number,
-                first_changed_at_ms=min(times),
-                last_changed_at_ms=max(times),
+                first_sequence=place.first_sequence,
+                last_sequence=file.last_sequence,
+                first_changed_at_ms=first_ms,
+                last_changed_at_ms=last_ms,
                 writer=file.writer,
             )
         except (NotEvidence, ValueError) as error:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from archiver.format.layout import SegmentName, StreamSource
 from archiver.format.record import change_record
-from archiver.format.row_check import check_row
+from archiver.format.row_check import Row, check_row
 from archiver.plan import PlannedSegment, plan_segments
 from archiver.segment import encode_segment
 from benchmarks.archiver import STREAM_ARN, event_of, ratio
@@ -96,7 +96,7 @@ def against_the_floor(records: int, size_bytes: int) -> dict[str, float]:
 def long_road(size_bytes: int) -> dict[str, float]:
     segment = planned(LONG_ROAD_RECORDS, size_bytes)
     rows = [
-        (*row[1:5], SOURCE.stream_label, *row[5:10], row[10] and row[10].decode(), row[11].decode())
+        Row(*row[1:5], SOURCE.stream_label, *row[5:10], row[10] and row[10].decode(), row[11].decode())
         for row in segment.rows
     ]
     taken = turns_us({"long": lambda: [check_row(row, SOURCE, segment.place) for row in rows]}, LONG_ROAD_RECORDS)
@@ -104,14 +104,14 @@ def long_road(size_bytes: int) -> dict[str, float]:
 
 
 _PEAK: Final = """
-import resource, sys
+import sys
 from pathlib import Path
 from archiver.format.layout import SegmentName, StreamSource
 from query.evidence_rows import check_segment_file
 trail, place = StreamSource.parse(sys.argv[1]).trail, SegmentName.parse(sys.argv[2])
 for _ in range(int(sys.argv[4])):
     check_segment_file(Path(sys.argv[3]).read_bytes(), trail, place)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))) / 1024)
 """
 
 

@@ -54,9 +54,10 @@ def _measured(command: list[str]) -> dict[str, float]:
 
 def _verify(archive: Path, level: str, threads: int) -> list[str]:
     main = (
+        # Not RUSAGE_SELF: that remembers the process which this one was forked from.
         "import resource, sys; from query.cli import run; code = run(sys.argv[2:]); "
-        "who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN); "
-        "peak = [resource.getrusage(one).ru_maxrss for one in who]; "
+        "own = next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')); "
+        "peak = [int(own), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]; "
         "print(peak, file=open(sys.argv[1], 'w')); sys.exit(code)"
     )
     given = ["-a", str(archive), "--pinned-key", str(archive.parent / "key.pub"), "--threads", str(threads)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
 
 import duckdb
@@ -31,7 +32,9 @@ class Engine:
     """One DuckDB database in memory, spilling to disk beyond its limit."""
 
     def __init__(self, *, memory_limit: str | None = None, threads: int | None = None) -> None:
-        settings: dict[str, Any] = dict(_SETTINGS)
+        # Not where the command was typed: that may be anywhere, and nobody else is to read what is spilled.
+        self._spill = TemporaryDirectory(prefix="ddbtrail-spill-", ignore_cleanup_errors=True)
+        settings: dict[str, Any] = {**_SETTINGS, "temp_directory": self._spill.name}
         if memory_limit:
             settings["memory_limit"] = memory_limit
         if threads:

@@ -9,14 +9,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import compute
 
 from archiver.format import FORMAT_VERSION
-from archiver.format.claims import Extent, check_claims
+from archiver.format.bulk_check import ROWS_AT_ONCE, BulkCheck, Columns
+from archiver.format.claims import Extent, check_claims, stated_columns
 from archiver.format.columns import (
     BASELINE_COLUMNS,
     METADATA_FORMAT,
@@ -28,18 +31,12 @@ from archiver.format.columns import (
 )
 from archiver.format.layout import SegmentName, StreamSource, Trail
 from archiver.format.record import item_key_text, key_hints
-from archiver.format.row_check import RowCheck, SegmentRows
 from archiver.format.shapes import ImageShapes
 from archiver.format.stamp import check_stamp
 
-_ROWS_AT_ONCE: Final = 1024  # few enough to stay near the processor: larger ones take a tenth longer
 _STREAMS_REMEMBERED: Final = 32
 _TIMESTAMP: Final = {"Type": "Timestamp", "isAdjustedToUTC": True, "timeUnit": "milliseconds"}
-# To be looked at, times are numbers, and what is hashed is bytes.
-_HELD: Final = {
-    "changed_at": pa.int64(),
-    **dict.fromkeys(("item_key", "old_image", "new_image", "image"), pa.binary()),
-}
+_BYTES: Final = frozenset({"item_key", "image"})  # as Python values; the rest is text
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +70,16 @@ def check_segment_file(
     if metadata.get(METADATA_ROOT) != place.root.encode():
         raise ValueError(f"it states the root {metadata.get(METADATA_ROOT)!r}, its name {place.root}")
     seen = _Seen()
-    batches = seen.through(SegmentRows(*columns) for columns in _batches(file, SEGMENT_COLUMNS))
+    batches = seen.through(map(Columns.of, _batches(file, SEGMENT_COLUMNS)))
     first = next(batches, None)
     if first is None:
         raise ValueError("it has no rows")
-    label = first.stream_label[0]
-    check = _row_check(StreamSource(trail, label), key_names)
-    leaves = check.check(_with_first(first, batches), place)
+    try:
+        label = first.stream_label[0].as_py()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"its stream label is no text: {error}") from error
+    check = _bulk_check(StreamSource(trail, label), key_names)
+    leaves = check.check(chain((first,), batches), place)
     return CheckedSegment(
         stream_label=label,
         leaves=tuple(leaves),
@@ -99,8 +99,12 @@ def check_baseline_part(content: bytes, key_schema: Sequence[tuple[str, str]]) -
     """
     file = _opened(content, "baseline", BASELINE_COLUMNS)
     items = _Items(key_schema)
-    for columns in _batches(file, BASELINE_COLUMNS):
-        for item_key, pk, sk, image in zip(*columns, strict=True):
+    for batch in _batches(file, BASELINE_COLUMNS):
+        held = (
+            column.view(pa.binary()) if name in _BYTES else column
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        )
+        for item_key, pk, sk, image in zip(*(column.to_pylist() for column in held), strict=True):
             try:
                 items.check(item_key, (pk, sk), image)
             except ValueError as error:
@@ -144,9 +148,9 @@ class _Items:
 
 
 @lru_cache(_STREAMS_REMEMBERED)
-def _row_check(source: StreamSource, key_names: tuple[str, ...] | None) -> RowCheck:
+def _bulk_check(source: StreamSource, key_names: tuple[str, ...] | None) -> BulkCheck:
     """One for each stream: what it remembers of one segment makes the next one faster, and changes no answer."""
-    return RowCheck(source, key_names)
+    return BulkCheck(source, key_names)
 
 
 class _Seen:
@@ -156,19 +160,15 @@ class _Seen:
         self.last_sequence = ""
         self.first_ms = self.last_ms = 0
 
-    def through(self, batches: Iterable[SegmentRows]) -> Iterator[SegmentRows]:
+    def through(self, batches: Iterable[Columns]) -> Iterator[Columns]:
         for rows in batches:
-            earliest, latest = min(rows.changed_at_ms), max(rows.changed_at_ms)
+            ends = compute.min_max(rows.changed_at_ms)
+            earliest, latest = ends["min"].as_py(), ends["max"].as_py()
             if not self.last_sequence:
                 self.first_ms, self.last_ms = earliest, latest
             self.first_ms, self.last_ms = min(self.first_ms, earliest), max(self.last_ms, latest)
-            self.last_sequence = rows.sequence_number[-1]
+            self.last_sequence = rows.sequence_number[-1].as_py()
             yield rows
-
-
-def _with_first(first: SegmentRows, others: Iterator[SegmentRows]) -> Iterator[SegmentRows]:
-    yield first
-    yield from others
 
 
 # --- The file. ---
@@ -234,21 +234,27 @@ def _stated(column: Any) -> _Stated:
     )
 
 
-def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[list[list[Any]]]:
-    """The columns of some rows at a time. Raises ValueError for pages that were altered and text that is not UTF-8."""
-    held = [_HELD.get(column.name, _ARROW_TYPES[column.kind]) for column in columns]
+def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
+    """Some rows at a time, what the footer states of each group compared with them. Raises ValueError for pages that
+    were altered, and for statements that are not true."""
     try:
         for number in range(file.num_row_groups):
-            seen = [Extent() for _ in columns]
+            group = file.metadata.row_group(number)
+            seen = {place: Extent() for place in stated_columns(group, columns)}
             rows = 0
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, row_groups=[number], use_threads=False):
-                values = [column.view(kind).to_pylist() for column, kind in zip(batch.columns, held, strict=True)]
+            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=[number], use_threads=False):
                 rows += batch.num_rows
-                for extent, column in zip(seen, values, strict=True):
-                    extent.take(column)
-                yield values
-            check_claims(file.metadata.row_group(number), rows, seen, columns)
+                for place, extent in seen.items():
+                    _take(extent, batch.column(place))
+                yield batch
+            check_claims(group, rows, seen, columns)
     except pa.ArrowMemoryError:
         raise  # it says nothing of the file
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"its rows cannot be read: {error}") from error
+
+
+def _take(extent: Extent, column: pa.Array) -> None:
+    """Times count as numbers, texts as their bytes."""
+    ends = compute.min_max(column.view(pa.int64() if pa.types.is_timestamp(column.type) else pa.binary()))
+    extent.take(ends["min"].as_py(), ends["max"].as_py(), column.null_count)

@@ -117,8 +117,22 @@ def image_chain(
 
 def _find_links(question: Question, reader: Reader, coverage: Coverage, baselines: Sequence[Baseline]) -> None:
     """Makes the relation `links`."""
-    question.set("ends", [end.stream_label for end in coverage.ends])
+    labels = [stretch.stream_label for stretch in coverage.stretches]
+    question.set("labels", labels)
+    question.set("table_numbers", [_tables_before(label, coverage) for label in labels])
+    question.run("numbered")
     question.run("chain")
+    if question.rows("has_long_numbers")[0][0]:
+        question.run("numbered_as_text")
+        question.run("chain")
+    if baselines:
+        _link_baselines(question, reader, coverage, baselines)
+    question.run("links")
+
+
+def _link_baselines(question: Question, reader: Reader, coverage: Coverage, baselines: Sequence[Baseline]) -> None:
+    """Puts what baselines show among the changes."""
+    question.run("chain_effective")
     told = [
         {
             "number": number,
@@ -131,18 +145,21 @@ def _find_links(question: Question, reader: Reader, coverage: Coverage, baseline
     for one, baseline in zip(told, baselines, strict=True):
         reader.read_baseline(question, "floor", baseline)
         question.run("chain_baseline", {name: one[name] for name in ("number", "from_ms", "table_number")})
-    if told:
-        question.set("baselines", told)
-        question.set("margin_ms", CLOCK_MARGIN_MS)
-        question.run("chain_void")
-    question.run("links")
+    question.set("baselines", told)
+    question.set("margin_ms", CLOCK_MARGIN_MS)
+    question.run("chain_void")
+
+
+def _tables_before(label: str, coverage: Coverage) -> int:
+    """How many tables of that name were deleted before a stream began."""
+    return sum(end.stream_label <= label for end in coverage.ends)
 
 
 def _table_number(baseline: Baseline, coverage: Coverage) -> int:
     """How many tables of that name were deleted before the one that a baseline is of."""
     label, from_ms = baseline.description.stream_label, baseline.description.from_ms
     if label is not None:
-        return sum(end.stream_label <= label for end in coverage.ends)
+        return _tables_before(label, coverage)
     return sum(end.at_ms <= from_ms for end in coverage.ends)
 
 

@@ -4,7 +4,7 @@ Readers skip whole groups by it, so a false statement hides rows that are there,
 library is imported: the group's metadata are asked as pyarrow's `RowGroupMetaData` answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from archiver.format.columns import Column
@@ -18,32 +18,39 @@ class Extent:
     def __init__(self, least: Any = None, greatest: Any = None, nulls: int = 0) -> None:
         self.least, self.greatest, self.nulls = least, greatest, nulls
 
-    def take(self, values: Sequence[Any]) -> None:
-        """Takes the next values of the column into account."""
-        there = [value for value in values if value is not None]
-        self.nulls += len(values) - len(there)
-        if there:
-            least, greatest = min(there), max(there)
+    def take(self, least: Any, greatest: Any, nulls: int) -> None:
+        """Takes the next values of the column into account: least and greatest of them, None if all are NULL."""
+        self.nulls += nulls
+        if least is not None:
             self.least = least if self.least is None else min(least, self.least)
             self.greatest = greatest if self.greatest is None else max(greatest, self.greatest)
 
 
-def check_claims(group: Any, rows: int, seen: Sequence[Extent], columns: Sequence[Column]) -> None:
-    """Raises ValueError for a group of so many rows whose footer states what is not true of them, or what no writer of
-    this format states.
+def stated_columns(group: Any, columns: Sequence[Column]) -> list[int]:
+    """The places of the columns of whose values a group states anything. Raises ValueError for what no writer of this
+    format states.
+    """
+    stated = []
+    for place, column in enumerate(columns):
+        chunk = group.column(place)
+        if chunk.physical_type != _PHYSICAL[column.kind]:
+            # Not asked further: the library would end the process, and no error could be caught.
+            raise ValueError(f"its footer states that {column.name} is {chunk.physical_type} in a group of rows")
+        if chunk.bloom_filter_offset is not None or chunk.has_column_index:
+            raise ValueError(f"its column {column.name} has a filter or an index, which nobody writes")
+        if chunk.is_stats_set:
+            stated.append(place)
+    return stated
+
+
+def check_claims(group: Any, rows: int, seen: Mapping[int, Extent], columns: Sequence[Column]) -> None:
+    """Raises ValueError for a group of so many rows whose footer states what is not true of them. `seen` are the
+    extents of its `stated_columns`, by place.
     """
     if rows != group.num_rows or group.sorting_columns:
         raise ValueError(f"a group of {rows} rows is stated to have {group.num_rows}, or an order")
-    for place, (column, extent) in enumerate(zip(columns, seen, strict=True)):
-        chunk, name = group.column(place), column.name
-        if chunk.physical_type != _PHYSICAL[column.kind]:
-            # Not asked further: the library would end the process, and no error could be caught.
-            raise ValueError(f"its footer states that {name} is {chunk.physical_type} in a group of rows")
-        stated = chunk.statistics
-        if chunk.bloom_filter_offset is not None or chunk.has_column_index:
-            raise ValueError(f"its column {name} has a filter or an index, which nobody writes")
-        if stated is None:
-            continue
+    for place, extent in seen.items():
+        name, stated = columns[place].name, group.column(place).statistics
         if stated.has_distinct_count:
             raise ValueError(f"its footer states how many different values {name} has, which nobody does")
         if stated.has_null_count and stated.null_count != extent.nulls:

@@ -5,7 +5,7 @@ composes the same bytes directly for records with exactly the fields that Dynamo
 every other record; a property test holds the two roads equal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -17,8 +17,11 @@ from archiver.format.canonical import LARGEST_INTEGER, canonical, canonical_numb
 
 # What the two levels of a leaf are hashed behind, so that no digest of one kind passes for one of another. Copied for
 # each digest, which takes half the time of beginning a new one.
-_KEY_DOMAIN: Final = sha256(b"ddbtrail/v1/key\x00")
-_IMAGE_DOMAIN: Final = sha256(b"ddbtrail/v1/image\x00")
+_KEY_PREFIX: Final = b"ddbtrail/v1/key\x00"
+_IMAGE_PREFIX: Final = b"ddbtrail/v1/image\x00"
+_NO_DIGEST: Final = bytes(32)
+_KEY_DOMAIN: Final = sha256(_KEY_PREFIX)
+_IMAGE_DOMAIN: Final = sha256(_IMAGE_PREFIX)
 
 _COLUMN_FIELDS: Final = frozenset({"eventID", "eventName", "userIdentity", "dynamodb"})
 _COLUMN_STREAM_FIELDS: Final = frozenset({"Keys", "OldImage", "NewImage"})
@@ -48,6 +51,16 @@ def image_digest(text: bytes) -> str:
     digest = _IMAGE_DOMAIN.copy()
     digest.update(text)
     return digest.hexdigest()
+
+
+def key_digests(texts: Iterable[bytes]) -> list[bytes]:
+    """The digests of many keys, 32 bytes each."""
+    return [sha256(_KEY_PREFIX + text).digest() for text in texts]
+
+
+def image_digests(texts: Iterable[bytes | None]) -> list[bytes]:
+    """The digests of many images, 32 bytes each; of None, as many zeros."""
+    return [_NO_DIGEST if text is None else sha256(_IMAGE_PREFIX + text).digest() for text in texts]
 
 
 def event_members(

@@ -5,7 +5,7 @@ is hashed behind a byte of its own; a check accepts exactly the proof that this 
 shorter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Self
@@ -18,6 +18,11 @@ EMPTY_ROOT: Final = sha256(b"").digest()
 def leaf_digest(data: bytes) -> bytes:
     """MTH({d}) = SHA-256(0x00 || d)."""
     return sha256(b"\x00" + data).digest()
+
+
+def leaf_digests(data: Iterable[bytes]) -> list[bytes]:
+    """The same of many."""
+    return [sha256(b"\x00" + one).digest() for one in data]
 
 
 def node_digest(left: bytes, right: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Images and keys that are canonical because an earlier one of the same shape was: the fast road of `row_check`.
+"""Images and keys that are canonical because an earlier one of the same shape was: for the short road, `bulk_check`.
 
 A shape is the text of one canonical image with its contents left open: which members, of which types, in which order.
 Law: a text that matches a shape, and in which JSON escapes nothing, is canonical and holds attribute values. For names
@@ -7,7 +7,7 @@ is its own canonical text. What matches no shape is not refused: it is checked i
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 import orjson
@@ -20,12 +20,13 @@ from archiver.format.values import check_attributes
 # What canonical JSON never holds as itself inside a string, the quotation mark excepted: it ends the string.
 _ESCAPED: Final = bytes(range(0x20)) + b"\\"
 
-_TEXT: Final = '"[^"]*"'
+# Nothing here could be matched in a second way: `+` behind a quantifier spares the search for one.
+_TEXT: Final = '"[^"]*+"'
 # Less than §4 allows: whatever is spelled otherwise takes the long road.
-_NUMBER: Final = r'"-?[0-9]+(?:\.[0-9]+)?"'
+_NUMBER: Final = r'"-?[0-9]++(?:\.[0-9]++)?+"'
 # RFC 4648 §4; the bits that padding leaves over are zero, as `check_attributes` demands.
 _BASE64: Final = "[A-Za-z0-9+/]"
-_BINARY: Final = f'"(?:{_BASE64}{{4}})*(?:{_BASE64}{{2}}[AEIMQUYcgkosw048]=|{_BASE64}[AQgw]==)?"'
+_BINARY: Final = f'"(?:{_BASE64}{{4}})*+(?:{_BASE64}{{2}}[AEIMQUYcgkosw048]=|{_BASE64}[AQgw]==)?"'
 _CONTENTS: Final = {"S": _TEXT, "N": _NUMBER, "B": _BINARY, "BOOL": "(?:true|false)", "NULL": "true"}
 _ELEMENTS: Final = {"SS": _TEXT, "NS": _NUMBER, "BS": _BINARY}
 # In a key a number stands in its normal spelling: whole ones here, the others take the long road.
@@ -72,6 +73,14 @@ class ImageShapes:
                 return True
         return self._is_canonical_by_value(text)
 
+    def are_canonical(self, texts: Sequence[bytes | None]) -> list[bool]:
+        """The same of many texts in which nothing is escaped and that are ASCII; true of None."""
+        first = self._matches[0]
+        found = [text is None or first(text) is not None for text in texts]
+        if False in found:
+            found = [known or self.is_canonical(text or b"") for known, text in zip(found, texts, strict=True)]
+        return found
+
     def _is_canonical_by_value(self, text: bytes) -> bool:
         image = _loaded(text)
         if not is_canonical_image(image, text):
@@ -111,18 +120,18 @@ class KeyShapes:
     """The shapes of the item keys seen so far.
 
     `key_names` are the key attributes in schema order; None when the schema is not known, and then either order will
-    do for the hints.
+    do for the hints. `texts` are the keys of strings among them.
     """
 
     def __init__(self, key_names: tuple[str, ...] | None) -> None:
         self._key_names = key_names
-        self._texts: list[_TextKey] = []
+        self.texts: list[TextKey] = []
         self._shapes: list[_KeyShape] = []
 
     def is_canonical(self, text: bytes, pk: str | None, sk: str | None) -> bool:
         """Whether a text is an item key in normal spelling, with `pk` and `sk` that belong to it."""
         if len(text.translate(None, _ESCAPED)) == len(text):
-            for known in self._texts:
+            for known in self.texts:
                 if known.is_key(text, pk, sk):
                     return True
             if text.isascii() or _is_utf8(text):
@@ -138,13 +147,13 @@ class KeyShapes:
         shape = _KeyShape.of(keys, self._key_names)
         if shape is not None and shape not in self._shapes and len(self._shapes) < _KEY_SHAPES:
             self._shapes.append(shape)
-        known = _TextKey.of(keys, hints)
-        if known is not None and known not in self._texts and len(self._texts) < _KEY_SHAPES:
-            self._texts.append(known)
+        known = TextKey.of(keys, hints)
+        if known is not None and known not in self.texts and len(self.texts) < _KEY_SHAPES:
+            self.texts.append(known)
         return True
 
 
-class _TextKey(NamedTuple):
+class TextKey(NamedTuple):
     """A key of strings, whose key text are the strings themselves: what stands around them.
 
     `middle` is None for a key of one attribute. `is_reversed`: the sort key stands first.
@@ -286,5 +295,5 @@ def _value_shape(value: Mapping[str, Any]) -> str:
 def _list_shape(elements: list[str]) -> str:
     """Of any length if all elements have one shape, else these in this order."""
     if len(set(elements)) == 1:
-        return f"\\[(?:{elements[0]}(?:,{elements[0]})*)?\\]"
+        return f"\\[(?:{elements[0]}(?:,{elements[0]})*+)?+\\]"
     return "\\[" + ",".join(elements) + "\\]"

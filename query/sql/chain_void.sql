@@ -1,7 +1,7 @@
 -- A baseline says nothing of an item that changed while it was taken, or so near to it that clocks may disagree on which
 -- came first. Of every other item it says something: what it does not show was absent.
 CREATE TEMP TABLE spoken_of AS
-SELECT item_key, number AS baseline, from_ms, told.table_number, coalesce(bool_or(chain.baseline = number), false) AS is_shown
+SELECT item, told.number AS baseline, from_ms, told.table_number, coalesce(bool_or(chain.baseline = told.number), false) AS is_shown
 FROM chain
 CROSS JOIN (SELECT unnest(getvariable('baselines'), recursive := true)) AS told
 GROUP BY ALL
@@ -15,9 +15,9 @@ HAVING NOT coalesce(
 );
 
 DELETE FROM chain
-WHERE baseline IS NOT NULL AND (item_key, baseline) NOT IN (SELECT (item_key, baseline) FROM spoken_of);
+WHERE baseline IS NOT NULL AND (item, baseline) NOT IN (SELECT (item, baseline) FROM spoken_of);
 
 INSERT INTO chain
-SELECT item_key, '', NULL, baseline, from_ms, from_ms, table_number, 0, 0
+SELECT item, NULL, NULL, NULL, baseline, from_ms, from_ms, table_number, 0, 0
 FROM spoken_of
 WHERE NOT is_shown;

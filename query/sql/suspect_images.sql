@@ -1,6 +1,6 @@
 -- What a baseline shows of items at a link that seems broken.
 INSERT INTO baseline_images
-SELECT DISTINCT item_key, $number, image
+SELECT DISTINCT item, $number, item_key, image
 FROM floor
-JOIN links USING (item_key)
+JOIN links ON item = md5_number(item_key)
 WHERE $number IN (earlier_baseline, later_baseline)

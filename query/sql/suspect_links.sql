@@ -1,6 +1,6 @@
 -- The links that seem broken, with the change or baseline on both sides, and the images that are to be the same.
 SELECT
-    links.item_key,
+    coalesce(later.item_key, earlier.item_key, shown_later.item_key, shown_earlier.item_key) AS item_key,
     earlier.change_id AS earlier_change_id,
     earlier.changed_at_ms AS earlier_ms,
     earlier.stream_label AS earlier_label,
@@ -16,8 +16,8 @@ FROM links
 LEFT JOIN changes AS earlier ON earlier.row_id = earlier_row
 LEFT JOIN changes AS later ON later.row_id = later_row
 LEFT JOIN baseline_images AS shown_earlier
-    ON shown_earlier.item_key = links.item_key AND shown_earlier.baseline = earlier_baseline
+    ON shown_earlier.item = links.item AND shown_earlier.baseline = earlier_baseline
 LEFT JOIN baseline_images AS shown_later
-    ON shown_later.item_key = links.item_key AND shown_later.baseline = later_baseline
+    ON shown_later.item = links.item AND shown_later.baseline = later_baseline
 WHERE is_suspect
-ORDER BY effective_ms, links.item_key
+ORDER BY links.changed_at_ms, item_key, later_row NULLS FIRST

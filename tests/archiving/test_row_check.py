@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.format.bulk_check import BulkCheck, Columns
 from archiver.format.canonical import canonical
 from archiver.format.layout import SegmentName, StreamSource, hour_of
 from archiver.format.merkle import tree_root
 from archiver.format.record import ChangeRecord, change_record, leaf_of_row
-from archiver.format.row_check import Row, RowCheck, SegmentRows, check_row, record_of_row
+from archiver.format.row_check import Row, check_row, record_of_row
 from archiver.format.shapes import ImageShapes, is_canonical_image
 from archiver.plan import plan_segments
 from tests.archiving.strategies import AWKWARD, PROPERTY, STREAM_ARN, all_numbers, binaries, images, records, texts
@@ -58,7 +60,7 @@ def record(number: int = 1, **changes: Any) -> dict[str, Any]:
 
 
 def row_of_record(made: ChangeRecord) -> Row:
-    return (
+    return Row(
         made.change_id,
         made.op,
         made.changed_at_ms,
@@ -79,7 +81,7 @@ def row_of(delivered: dict[str, Any], key_names: tuple[str, ...] | None = ("pk",
 
 
 def changed(row: Row, **columns: Any) -> Row:
-    return tuple((dict(zip(SegmentRows._fields, row, strict=True)) | columns).values())  # type: ignore[return-value]
+    return row._replace(**columns)
 
 
 def leaf_as_written(row: Row) -> bytes:
@@ -90,8 +92,22 @@ def leaf_as_written(row: Row) -> bytes:
         return bytes(32)
 
 
-def columns_of(rows: list[Row]) -> SegmentRows:
-    return SegmentRows(*(list(column) for column in zip(*rows, strict=True)))
+def columns_of(rows: list[Row]) -> Columns:
+    """As they come out of a file, in which texts may be any bytes."""
+    kinds = {"changed_at_ms": pa.int64()}
+    columns = zip(Row._fields, zip(*rows, strict=True), strict=True)
+    arrays = [pa.array(map(in_file, values), kinds.get(name, pa.binary())) for name, values in columns]
+    return Columns.of(pa.RecordBatch.from_arrays(arrays, names=list(Row._fields)))
+
+
+def in_file(value: Any) -> Any:
+    """A lone surrogate stands for a byte that is no text, or else is written as if it were a character."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
 
 
 def named(rows: list[Row], hour_ms: int = hour_of(AT_S * 1000)) -> SegmentName:
@@ -101,7 +117,7 @@ def named(rows: list[Row], hour_ms: int = hour_of(AT_S * 1000)) -> SegmentName:
 
 def check(rows: list[Row], *, warm: bool, key_names: tuple[str, ...] | None = None, place: SegmentName | None = None):
     """Whether they pass, on the long road or after a check that has seen such rows."""
-    checker = RowCheck(SOURCE, key_names)
+    checker = BulkCheck(SOURCE, key_names)
     if warm:
         seen = [row_of(record(number)) for number in (1, 2, 3)]
         checker.check([columns_of(seen)], named(seen))
@@ -288,14 +304,14 @@ def test_order_holds_from_one_batch_of_rows_to_the_next():
     one, two = row_of(record(1)), row_of(record(2))
     place = named([two, one])
     with pytest.raises(ValueError, match="not in order"):
-        RowCheck(SOURCE).check([columns_of([two]), columns_of([one])], place)
-    assert len(RowCheck(SOURCE).check([columns_of([one]), columns_of([two])], named([one, two]))) == 2
+        BulkCheck(SOURCE).check([columns_of([two]), columns_of([one])], place)
+    assert len(BulkCheck(SOURCE).check([columns_of([one]), columns_of([two])], named([one, two]))) == 2
 
 
 def test_a_segment_has_rows():
     """An empty one would state a root of nothing."""
     with pytest.raises(ValueError, match="no rows"):
-        RowCheck(SOURCE).check([], SegmentName(hour_of(AT_S * 1000), "0" * 40, tree_root([]).hex()))
+        BulkCheck(SOURCE).check([], SegmentName(hour_of(AT_S * 1000), "0" * 40, tree_root([]).hex()))
 
 
 @pytest.mark.parametrize("warm", [False, True])
@@ -361,7 +377,7 @@ def test_keys_of_every_kind_are_checked_alike_when_they_are_new_and_when_they_ar
     for wrong in wrongs:
         for place in range(3):
             altered = [*rows[:place], changed(rows[place], pk=wrong[0], sk=wrong[1]), *rows[place + 1 :]]
-            with pytest.raises(ValueError, match=f"row {place}, .*key text"):
+            with pytest.raises(ValueError, match=f"row {place}, .*(key text|utf-8)"):
                 check(altered, warm=False)
 
 
@@ -382,23 +398,84 @@ def test_all_that_can_be_delivered_is_right(delivered, is_known):
     made = [change_record(one, SOURCE, None) for one in delivered]
     for segment in plan_segments(made):
         rows = [row_of_record(one) for one in segment.rows]
-        checker = RowCheck(SOURCE)
+        checker = BulkCheck(SOURCE)
         leaves = [one.leaf for one in segment.rows]
         for _ in range(1 + is_known):
             assert checker.check([columns_of(rows)], segment.place) == leaves
 
 
+# --- many rows at once ---
+
+
+def awkward_rows() -> list[Row]:
+    """Ordinary rows and others in one batch: of two kinds of events, with and without images, hints and identity, with
+    sizes and numbers of different lengths, and texts that JSON escapes or that are beyond ASCII.
+    """
+    made: list[dict[str, Any]] = []
+    for number in range(1, 60):
+        changes: dict[str, Any] = {"SizeBytes": (0, 7, 120, 99_999)[number % 4]}
+        if number % 5 == 1:
+            changes["NewImage"] = IMAGE | {
+                "note": {"S": ("line\nbreak", 'say "no"', "naïve", "😀", "\\")[number // 5 % 5]}
+            }
+        if number % 7 == 2:
+            changes["StreamViewType"] = "NEW_IMAGE"
+        if number % 9 == 3:
+            changes["Keys"] = {"pk": {"S": 'a"b'}, "sk": {"N": "5"}}
+        if number % 11 == 4:
+            changes["ApproximateCreationDateTime"] = AT_S + 0.25
+        one = record(number, **changes)
+        if number % 6 == 5:
+            del one["dynamodb"]["OldImage"]
+        if number % 8 == 6:
+            one["userIdentity"] = {"principalId": f"user-{number % 3}", "type": "Service"}
+        if number % 13 == 7:
+            one["eventVersion"] = "1.2"
+        made.append(one)
+    made.append(record(4_000_000_000_000_000_000_000_000))
+    return [row_of(one) for one in made]
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_rows_of_many_kinds_stand_in_one_batch(size):
+    """Each takes the road that is its own, and its leaf is that of the long one, in its place."""
+    rows = awkward_rows()
+    checker = BulkCheck(SOURCE, ("pk", "sk"))
+    place = named(rows)
+    expected = [check_row(row, SOURCE, place, ("pk", "sk")) for row in rows]
+    for _ in range(3):
+        batches = [columns_of(rows[start : start + size]) for start in range(0, len(rows), size)]
+        assert checker.check(batches, place) == expected
+    ordinary = checker.ordinary_leaves(columns_of(rows), place)
+    assert all(leaf in {None, right} for leaf, right in zip(ordinary, expected, strict=True))
+    assert 40 < sum(leaf is not None for leaf in ordinary) < 60
+
+
+def test_the_one_row_that_is_wrong_is_named_wherever_it_stands():
+    """Among rows that are right, behind others and in a batch that was cut out of a longer one."""
+    rows = awkward_rows()
+    place = named(rows)
+    checker = BulkCheck(SOURCE, ("pk", "sk"))
+    checker.check([columns_of(rows)], place)
+    for number, row in enumerate(rows):
+        wrong = changed(row, new_image=row.new_image[:-1] + b" }")
+        altered = columns_of([*rows[:number], wrong, *rows[number + 1 :]])
+        for batches in ([altered], [columns_of(rows[:number]), altered.from_row(number)] if number else [altered]):
+            with pytest.raises(ValueError, match=f"row {number}, change {row.change_id}: .*new_image"):
+                checker.check(batches, place)
+
+
 # --- both roads ---
 
 
-def roads_agree(checker: RowCheck, row: Row, hour_ms: int = hour_of(AT_S * 1000)) -> bool:
+def roads_agree(checker: BulkCheck, row: Row, hour_ms: int = hour_of(AT_S * 1000)) -> bool:
     """Whether the row passes; fails if the two roads, or the whole check, say different things of it."""
     place = named([row], hour_ms)
     try:
         long = check_row(row, SOURCE, place)
     except ValueError:
         long = None
-    short = checker.short_road(place)(row)
+    (short,) = checker.ordinary_leaves(columns_of([row]), place)
     assert short is None or short == long
     try:
         whole = checker.check([columns_of([row])], place)
@@ -408,8 +485,8 @@ def roads_agree(checker: RowCheck, row: Row, hour_ms: int = hour_of(AT_S * 1000)
     return long is not None
 
 
-def warmed(*rows: Row, key_names: tuple[str, ...] | None = None) -> RowCheck:
-    checker = RowCheck(SOURCE, key_names)
+def warmed(*rows: Row, key_names: tuple[str, ...] | None = None) -> BulkCheck:
+    checker = BulkCheck(SOURCE, key_names)
     for row in rows:
         checker.check([columns_of([row])], named([row], hour_of(row[2])))
     return checker
@@ -420,29 +497,33 @@ def test_an_ordinary_row_takes_the_short_road():
     checker = warmed(row_of(record(1)))
     for other in (2, 3):
         row = row_of(record(other))
-        assert checker.short_road(named([row]))(row) == leaf_as_written(row)
+        assert checker.ordinary_leaves(columns_of([row]), named([row])) == [leaf_as_written(row)]
     expired = record(4) | {"userIdentity": {"principalId": "dynamodb.amazonaws.com", "type": "Service"}}
     row = row_of(expired)
-    assert checker.short_road(named([row]))(row) == leaf_as_written(row)
+    assert checker.ordinary_leaves(columns_of([row]), named([row])) == [leaf_as_written(row)]
 
 
 BYTES = [*b'"\\{}[],:0a1-.Ez=A \x00\x1f\x7f\n', 0xC3, 0xFF]
 
 
-@pytest.mark.parametrize("column", SegmentRows._fields)
+@pytest.mark.parametrize("column", Row._fields)
 def test_both_roads_say_the_same_of_every_byte_that_is_changed(column):
     """Put, taken or added at every place of every column."""
     good = changed(row_of(record(7)), user_identity='{"principalId":"dynamodb.amazonaws.com","type":"Service"}')
     checker = warmed(row_of(record(1)), good)
-    value = dict(zip(SegmentRows._fields, good, strict=True))[column]
-    passed = refused = 0
-    for altered in _altered(value):
-        if roads_agree(checker, changed(good, **{column: altered})):
-            passed += 1
-        else:
-            refused += 1
-    assert refused > 5
-    assert roads_agree(checker, good)
+    rows = [changed(good, **{column: altered}) for altered in _altered(getattr(good, column))]
+    place, passed = named([good]), 0
+    for some in (rows[start : start + 1000] for start in range(0, len(rows), 1000)):
+        for row, short in zip(some, checker.ordinary_leaves(columns_of(some), place), strict=True):
+            try:
+                long = check_row(row, SOURCE, place)
+            except ValueError:
+                long = None
+            assert short is None or short == long
+            passed += long is not None
+    assert len(rows) - passed > 5
+    for row in (good, *rows[:: len(rows) // 100 + 1]):
+        roads_agree(checker, row)
 
 
 def _altered(value: Any) -> Iterator[Any]:
@@ -588,8 +669,8 @@ def test_both_roads_say_the_same_of_any_row(data):
     for name in {"OldImage", "NewImage", "Keys"} & stream.keys():
         stream[name] = data.draw(refilled(stream[name]))
     made = row = row_of(first | {"dynamodb": stream}, data.draw(st.sampled_from([names, names[::-1], None])))
-    column = data.draw(st.sampled_from(["none", *SegmentRows._fields]))
-    value = dict(zip(SegmentRows._fields, row, strict=True)).get(column)
+    column = data.draw(st.sampled_from(["none", *Row._fields]))
+    value = row._asdict().get(column)
     if isinstance(value, int):
         row = changed(row, changed_at_ms=value + data.draw(st.sampled_from([-1000, -1, 1, 1000, 3_600_000])))
     elif isinstance(value, bytes):

@@ -34,7 +34,7 @@ from archiver.format.seal import Seal, origin_of, seal_name
 from archiver.plan import PlannedSegment, plan_segments
 from archiver.sealed_log import SealRefused
 from archiver.sealer import Sealer, Sealing
-from archiver.segment import SegmentFile, encode_segment
+from archiver.segment import SegmentFile, check_segment, encode_segment
 from archiver.signer import KeyRefused, KmsSigner, LocalSigner, public_key_text
 from archiver.store import FolderStore, S3Store
 from archiver.streams import Streams
@@ -667,7 +667,7 @@ def test_key_text_stands_in_the_order_of_the_schema():
     place = SegmentName.parse(name.removeprefix(make.ORDERS.prefix))
     file = SegmentFile.open(content)
     source = StreamSource(make.ORDERS, file.stream_label)
-    rows = file.check(source, place)
+    rows = check_segment(content, source, place)
     swapped = [row._replace(pk=row.sk, sk=row.pk) for row in rows]
     assert swapped != rows
     store.objects[name] = encode_segment(PlannedSegment(source, place, tuple(swapped)))

@@ -1,0 +1,1 @@
+SELECT coalesce(bool_or(number IS NULL), false) FROM chain
