@@ -4,11 +4,13 @@ Invariants: SQL comes from the `.sql` files beside this one; values are bound or
 nothing is downloaded into DuckDB, it reads the local files it is handed; a corrupt file is named, never half read.
 """
 
+import shutil
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any, Final, Self
 
 import duckdb
@@ -33,8 +35,9 @@ class Engine:
 
     def __init__(self, *, memory_limit: str | None = None, threads: int | None = None) -> None:
         # Not where the command was typed: that may be anywhere, and nobody else is to read what is spilled.
-        self._spill = TemporaryDirectory(prefix="ddbtrail-spill-", ignore_cleanup_errors=True)
-        settings: dict[str, Any] = {**_SETTINGS, "temp_directory": self._spill.name}
+        spill = mkdtemp(prefix="ddbtrail-spill-")
+        weakref.finalize(self, shutil.rmtree, spill, ignore_errors=True)
+        settings: dict[str, Any] = {**_SETTINGS, "temp_directory": spill}
         if memory_limit:
             settings["memory_limit"] = memory_limit
         if threads:
