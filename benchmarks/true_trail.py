@@ -5,6 +5,7 @@ left. About 3 microseconds a record and core.
 """
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +15,9 @@ import pyarrow as pa
 from archiver.format.columns import METADATA_KIND, METADATA_ROOT, SEGMENT_COLUMNS
 from archiver.format.description import StreamDescription
 from archiver.format.layout import HOUR_MS, SegmentName, stream_name
+from archiver.format.log_entry import SegmentEntry
 from archiver.format.merkle import tree_root
-from archiver.segment import _SEGMENT_SCHEMA, _parquet
+from archiver.segment import _SEGMENT_SCHEMA, _WRITER, _parquet
 from benchmarks.dataset import ARN, CHANGES_PER_ITEM, HOURS, LABEL, START_MS, TRAIL
 
 _MACROS: Final = r"""
@@ -66,23 +68,26 @@ ORDER BY sequence_number
 """
 
 
-def make(folder: Path, changes: int) -> Path:
-    """Writes a trail of so many changes into a folder."""
+def make(folder: Path, changes: int) -> dict[SegmentName, SegmentEntry]:
+    """Writes a trail of so many changes into a folder; what a sealer would say of its segments."""
     connection = duckdb.connect()
     connection.execute(_MACROS)
     per_hour = changes // HOURS
+    entries = {}
     for hour in range(HOURS):
         first = hour * per_hour
         last = changes if hour == HOURS - 1 else first + per_hour
-        _write_hour(folder, connection, hour, {"first": first, "last": last, "items": changes // CHANGES_PER_ITEM})
+        values = {"first": first, "last": last, "items": changes // CHANGES_PER_ITEM}
+        entry = _write_hour(folder, connection, hour, values)
+        entries[SegmentName.parse(entry.path)] = entry
         if sys.stderr.isatty() and hour % 100 == 0:
             print(f"\rmaking {changes:,} changes: {hour / HOURS:.0%}", end="", file=sys.stderr)
     stream = StreamDescription(ARN, (("pk", "S"), ("sk", "S")), None, "NEW_AND_OLD_IMAGES")
     _write(folder / TRAIL.prefix / stream_name(LABEL), stream.compose())
-    return folder
+    return entries
 
 
-def _write_hour(folder: Path, connection: duckdb.DuckDBPyConnection, hour: int, values: dict[str, Any]) -> None:
+def _write_hour(folder: Path, connection: duckdb.DuckDBPyConnection, hour: int, values: dict[str, Any]) -> SegmentEntry:
     start_ms = START_MS + hour * HOUR_MS
     found = connection.sql(_ROWS, params={**values, "start_ms": start_ms, "label": LABEL, "arn": ARN}).to_arrow_table()
     fields = zip(SEGMENT_COLUMNS, _SEGMENT_SCHEMA, strict=True)
@@ -92,6 +97,20 @@ def _write_hour(folder: Path, connection: duckdb.DuckDBPyConnection, hour: int, 
     content = _parquet(table, SEGMENT_COLUMNS, {METADATA_KIND: b"segment", METADATA_ROOT: root.encode()})
     name = SegmentName(start_ms, found["sequence_number"][0].as_py(), root).compose()
     _write(folder / TRAIL.prefix / name, content)
+    times = found["changed_at"].to_pylist()
+    return SegmentEntry(
+        path=name,
+        stream_label=LABEL,
+        file_sha256=sha256(content).hexdigest(),
+        bytes=len(content),
+        records=len(found),
+        root=root,
+        first_sequence=found["sequence_number"][0].as_py(),
+        last_sequence=found["sequence_number"][-1].as_py(),
+        first_changed_at_ms=min(times),
+        last_changed_at_ms=max(times),
+        writer=_WRITER,
+    )
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -17,7 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
+from archiver.format.layout import SegmentName
+from archiver.format.log_entry import SegmentEntry
+from archiver.unsealed import Unsealed
 from benchmarks.dataset import TRAIL
 from benchmarks.true_trail import make
 
@@ -25,17 +29,24 @@ SIZES: Final = tuple(int(size) for size in os.environ.get("DDBTRAIL_BENCH_VERIFY
 
 
 def _sealed(folder: Path, changes: int) -> Path:
-    """An archive of so many changes, sealed; the public key beside it."""
-    from archiver.sealer import Sealer  # noqa: PLC0415
+    """An archive of so many changes, sealed; the public key beside it.
+
+    The sealer is told what is in the segments: that they are so is what is measured, and to look twice would take long.
+    """
+    from archiver import sealer  # noqa: PLC0415
     from archiver.signer import create_key, load_signer  # noqa: PLC0415
     from archiver.store import FolderStore  # noqa: PLC0415
 
     archive = folder / "archive"
-    make(archive, changes)
+    entries = make(archive, changes)
+
+    class Told(Unsealed):
+        def segment(self, place: SegmentName) -> SegmentEntry | None:
+            return entries[place]
+
     create_key(folder / "key")
-    began = time.perf_counter()
-    Sealer(FolderStore(archive), TRAIL, load_signer(folder / "key")).seal(time.time_ns() // 1_000_000)
-    sys.stderr.write(f"sealed {changes} changes in {time.perf_counter() - began:.0f} s\n")
+    with patch.object(sealer, "Unsealed", Told):
+        sealer.Sealer(FolderStore(archive), TRAIL, load_signer(folder / "key")).seal(time.time_ns() // 1_000_000)
     return archive
 
 
