@@ -34,6 +34,7 @@ from archiver.format.record import item_key_text, key_hints
 from archiver.format.shapes import ImageShapes
 from archiver.format.stamp import check_stamp
 
+_BYTES_AT_ONCE: Final = 16_000_000
 _STREAMS_REMEMBERED: Final = 32
 _TIMESTAMP: Final = {"Type": "Timestamp", "isAdjustedToUTC": True, "timeUnit": "milliseconds"}
 _BYTES: Final = frozenset({"item_key", "image"})  # as Python values; the rest is text
@@ -242,7 +243,7 @@ def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[pa.Rec
             group = file.metadata.row_group(number)
             seen = {place: Extent() for place in stated_columns(group, columns)}
             rows = 0
-            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=[number], use_threads=False):
+            for batch in file.iter_batches(batch_size=_rows_at_once(group), row_groups=[number], use_threads=False):
                 rows += batch.num_rows
                 for place, extent in seen.items():
                     _take(extent, batch.column(place))
@@ -252,6 +253,12 @@ def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[pa.Rec
         raise  # it says nothing of the file
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"its rows cannot be read: {error}") from error
+
+
+def _rows_at_once(group: Any) -> int:
+    """Fewer where items are large, as far as the footer tells."""
+    row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
+    return max(1, min(ROWS_AT_ONCE, _BYTES_AT_ONCE // row_bytes))
 
 
 def _take(extent: Extent, column: pa.Array) -> None:

@@ -75,6 +75,24 @@ def refuses(reason: str) -> Any:
     return pytest.raises(ValueError, match=reason)
 
 
+def test_large_items_are_looked_at_few_at_a_time():
+    """Rows are many, or large: memory is bounded either way."""
+    source = StreamSource.parse(STREAM_ARN)
+    note = {"S": "parcel " * 2_000}
+    delivered = [record(number) for number in range(6000)]
+    for one in delivered:
+        one["dynamodb"]["NewImage"]["note"] = note
+    (segment,) = plan_segments([change_record(one, source, ("pk", "sk")) for one in delivered])
+    content, before = encode_segment(segment), pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        assert check_segment_file(content, TRAIL, segment.place).records == 6000
+    finally:
+        pa.set_memory_pool(before)
+    assert 14_000 * 6000 * 0.75 > pool.max_memory() > 5_000_000
+
+
 def test_a_segment_gives_its_leaves_and_what_its_entry_says():
     """The verifier compares these with the log."""
     segment = planned(2500)
