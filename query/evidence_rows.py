@@ -19,7 +19,7 @@ from pyarrow import compute
 
 from archiver.format import FORMAT_VERSION
 from archiver.format.bulk_check import ROWS_AT_ONCE, BulkCheck, Columns
-from archiver.format.claims import Extent, check_claims, stated_columns
+from archiver.format.claims import Extent, check_claims, check_row_count, stated_columns
 from archiver.format.columns import (
     BASELINE_COLUMNS,
     METADATA_FORMAT,
@@ -189,6 +189,7 @@ def _opened(content: bytes, kind: str, columns: Sequence[Column]) -> pq.ParquetF
         if metadata.get(key) != expected.encode():
             raise ValueError(f"it states {key.decode()} {metadata.get(key)!r}, not {expected}")
     _check_columns(file, columns)
+    check_row_count(file.metadata)
     return file
 
 
@@ -257,7 +258,7 @@ def _batches(file: pq.ParquetFile, columns: Sequence[Column]) -> Iterator[pa.Rec
 
 def _rows_at_once(group: Any) -> int:
     """Fewer where items are large, as far as the footer tells."""
-    row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
+    row_bytes: int = max(1, group.total_byte_size // max(1, group.num_rows))
     return max(1, min(ROWS_AT_ONCE, _BYTES_AT_ONCE // row_bytes))
 
 

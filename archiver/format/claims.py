@@ -1,7 +1,7 @@
-"""What a Parquet footer states of a group of rows, beside the rows: least and greatest values, and NULLs.
+"""What a Parquet footer states of a group of rows, beside the rows: how many, least and greatest values, NULLs.
 
 Readers skip whole groups by it, so a false statement hides rows that are there, and no leaf covers it. No Parquet
-library is imported: the group's metadata are asked as pyarrow's `RowGroupMetaData` answers.
+library is imported: metadata are asked as pyarrow's `FileMetaData` and `RowGroupMetaData` answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,14 @@ class Extent:
         if least is not None:
             self.least = least if self.least is None else min(least, self.least)
             self.greatest = greatest if self.greatest is None else max(greatest, self.greatest)
+
+
+def check_row_count(footer: Any) -> None:
+    """Raises ValueError for a footer that states another number of rows than its groups have in all: engines count by
+    it."""
+    rows = sum(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+    if footer.num_rows != rows:
+        raise ValueError(f"its footer states {footer.num_rows} rows, its groups have {rows}")
 
 
 def stated_columns(group: Any, columns: Sequence[Column]) -> list[int]:
