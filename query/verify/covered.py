@@ -58,7 +58,8 @@ def gap_problems(
 ) -> Iterator[Problem]:
     """Stretches of a range (epoch ms; None: the whole trail) that are not covered, and that nobody acknowledged."""
     first_ms = coverage.covered_since_ms
-    if first_ms is None:
+    if first_ms is None:  # what is not sealed yet lies outside the range, and there is nothing else
+        yield Problem("outside-coverage", trail.prefix, "no change that was looked at covers any time")
         return
     since_ms = first_ms if since_ms is None else since_ms
     until_ms = now_ms if until_ms is None else min(until_ms, now_ms)

@@ -7,6 +7,7 @@ next, by an entry that a trusted key signed.
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Self
 
@@ -79,30 +80,24 @@ def _is_tampered(signed: Signed) -> bool:
 
 
 def _starts(seals: Sequence[Seal], pinned: str) -> Iterator[int]:
-    """Where the pinned key may have come into force: after a seal that names it, or one that is missing."""
-    size = 0
-    for position, seal in enumerate(seals):
-        if position and seal.size_before > size:
+    """Where the pinned key may have come into force: after a seal that names it, or one that is missing.
+
+    Not after the last one: whoever can write seals could have written that hand-over, and nothing is signed by our key.
+    """
+    for position, (before, seal) in enumerate(pairwise(seals), start=1):
+        if pinned in map(fingerprint, _next_keys(before)) or seal.size_before > before.after.size:
             yield position
-        if pinned in map(fingerprint, _next_keys(seal)):
-            yield position + 1
-        size = seal.after.size
 
 
 def _signed_from(trail: Trail, seals: Sequence[Seal], first: int, pinned: PublicKey) -> Signed:
     """What comes of the signatures if the pinned key is in force from the seal at position `first` on."""
     prefix = trail.prefix
-    if seals and first == len(seals):
-        # Whoever can write seals could have written this hand-over: nothing is signed by our key.
-        return Signed(
-            (Problem("seal-signature", prefix + seals[-1].name, "no seal is signed with the pinned key yet"),)
-        )
     problems, keys = [], [pinned]
     size, is_after_hole = (0 if first == 0 else seals[first].size_before), False
     for seal in seals[first:]:
         is_after_hole |= seal.size_before > size
         size = seal.after.size
-        why = _why_not_signed(seal, keys[-1], origin_of(trail))
+        why = _why_not_signed(seal.checkpoint, keys[-1], origin_of(trail))
         if isinstance(why, SignedByOthers) and is_after_hole:
             told = f"{why}: the seal that hands over may be one that is missing"
             problems.append(Problem("not-checkable", prefix + seal.name, told))
@@ -114,9 +109,9 @@ def _signed_from(trail: Trail, seals: Sequence[Seal], first: int, pinned: Public
     return Signed(tuple(problems), tuple(keys))
 
 
-def _why_not_signed(seal: Seal, key: PublicKey, origin: str) -> ValueError | None:
+def _why_not_signed(note: SignedNote, key: PublicKey, origin: str) -> ValueError | None:
     try:
-        check_note(seal.checkpoint, origin, key)
+        check_note(note, origin, key)
     except ValueError as error:
         return error
     return None
@@ -156,21 +151,11 @@ def pinned_problems(log: SealLog, kept: PinnedCheckpoint, keys: Sequence[PublicK
     if not log.is_whole:
         yield Problem("not-checkable", name, f"whether the log continues {kept.file}: seals are missing or damaged")
         return
-    if keys and not _is_signed(kept.note, head.origin, keys):
+    if keys and all(_why_not_signed(kept.note, key, head.origin) is not None for key in keys):
         yield Problem("checkpoint-signature", name, f"{kept.file} is not signed with the pinned key, or one after it")
         return
     if _root_at(log, head.size) != head.root:
         yield Problem("checkpoint-forked", name, f"the log had another root at {head.size} entries than {kept.file}")
-
-
-def _is_signed(note: SignedNote, origin: str, keys: Sequence[PublicKey]) -> bool:
-    for key in keys:
-        try:
-            check_note(note, origin, key)
-        except ValueError:
-            continue
-        return True
-    return False
 
 
 def _root_at(log: SealLog, size: int) -> bytes | None:
