@@ -126,7 +126,7 @@ class KeyShapes:
     def __init__(self, key_names: tuple[str, ...] | None) -> None:
         self._key_names = key_names
         self.texts: list[TextKey] = []
-        self._shapes: list[_KeyShape] = []
+        self._shapes: list[KeyShape] = []
 
     def is_canonical(self, text: bytes, pk: str | None, sk: str | None) -> bool:
         """Whether a text is an item key in normal spelling, with `pk` and `sk` that belong to it."""
@@ -144,7 +144,7 @@ class KeyShapes:
         keys = _loaded(text)
         if not is_canonical_key(keys, text, hints, self._key_names):
             return False
-        shape = _KeyShape.of(keys, self._key_names)
+        shape = KeyShape.of(keys, self._key_names)
         if shape is not None and shape not in self._shapes and len(self._shapes) < _KEY_SHAPES:
             self._shapes.append(shape)
         known = TextKey.of(keys, hints)
@@ -190,7 +190,7 @@ class TextKey(NamedTuple):
         return text == expected.encode("utf-8", "backslashreplace") and text.count(b'"') == self.quotes
 
 
-class _KeyShape(NamedTuple):
+class KeyShape(NamedTuple):
     """A key of any types, for which key text is worked out. `order`: the place of the partition key, and of the sort
     key, in the text; None when either may be either."""
 
