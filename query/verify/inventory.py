@@ -6,6 +6,7 @@ that may wait to be sealed, derived data, or a finding.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
 from archiver.format.layout import (
@@ -75,9 +76,7 @@ class Inventory:
             case "quarantine":
                 parse_quarantine_name(inside)
                 self.quarantined[inside] = stored
-            case _ if (
-                kind == ROOT and inside == stored.name
-            ):  # beside all trails: a name of that form is foreign in one
+            case _ if inside == stored.name:  # beside all trails: a name of that form is foreign in one
                 parse_quarantine_name(inside.removeprefix(f"{ROOT}/"))
                 self.quarantined[inside] = stored
             case "baselines":
@@ -150,7 +149,7 @@ def version_problems(
 
     `is_missing` tells of a full name whether it was found missing already.
     """
-    for name, listed in _by_name(versions):
+    for name, listed in groupby(versions, key=lambda version: version.name):  # in order of name, as S3 lists them
         found = list(dict.fromkeys(listed))  # some servers tell the last version of a page once more on the next
         if any(name.startswith(trail.prefix + folder) for folder in DERIVED):
             continue
@@ -162,15 +161,3 @@ def version_problems(
         elif markers:
             why = "a delete marker hides it" if contents else "a delete marker stands where nothing is left"
             yield Problem("object-hidden", name, why + (", and the log names it" if is_missing(name) else ""))
-
-
-def _by_name(versions: Iterator[ObjectVersion]) -> Iterator[tuple[str, list[ObjectVersion]]]:
-    name, found = "", list[ObjectVersion]()
-    for version in versions:  # in order of name, as S3 lists them
-        if version.name != name:
-            if found:
-                yield name, found
-            name, found = version.name, []
-        found.append(version)
-    if found:
-        yield name, found

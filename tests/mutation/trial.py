@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import hypothesis
 import pytest
+from _pytest.tmpdir import tmppath_result_key
 
 from tests.mutation.guards import Guard
 from tests.mutation.operators import Mutant
@@ -307,6 +308,7 @@ def _make_what_a_file_shares(session: pytest.Session) -> None:
     """The fixtures of the first file that are wider than a test, as its first test meets them."""
     first, *others = session.items
     session._setupstate.setup(first)
+    first.stash[tmppath_result_key] = {}  # a temporary folder asks when it is taken down how its test ended
     session._setupstate.teardown_exact(others[0] if others else None)
     first._initrequest()  # type: ignore[attr-defined]  # what was its own was taken down
 

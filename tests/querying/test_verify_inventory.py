@@ -345,9 +345,7 @@ def test_a_marker_says_what_it_hides():
 def test_versions_are_counted_and_the_first_five_named():
     """Whoever can write can write a million."""
     [problem] = version_problems(iter(ObjectVersion(A, f"v{n}", False) for n in range(1, 8)), ORDERS, lambda _: False)
-    assert "7 versions" in problem.detail
-    assert "v1, v2, v3, v4, v5" in problem.detail
-    assert "v6" not in problem.detail
+    assert problem.detail == "7 versions of it: v1, v2, v3, v4, v5"
 
 
 def test_a_version_that_is_listed_twice_is_one():
