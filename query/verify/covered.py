@@ -24,10 +24,7 @@ def coverage_by_log(source: Source, held: Inventory, unsealed: Iterable[LabelSpa
     for span in unsealed:
         _widen(spans, span)
     for entry in held.said.segments.values():
-        _widen(
-            spans,
-            LabelSpan(entry.stream_label, entry.first_changed_at_ms, entry.last_changed_at_ms, entry.records),
-        )
+        _widen(spans, LabelSpan(entry.stream_label, entry.first_changed_at_ms, entry.last_changed_at_ms))
     there = {**held.sealed, **held.unsealed}
     names = [name for name in there if name.startswith(("streams/", "baselines/"))]
     paths = source.fetch([there[name] for name in names])
@@ -45,12 +42,8 @@ def coverage_by_log(source: Source, held: Inventory, unsealed: Iterable[LabelSpa
 
 def _widen(spans: dict[str, LabelSpan], span: LabelSpan) -> None:
     known = spans.get(span.stream_label, span)
-    spans[span.stream_label] = LabelSpan(
-        span.stream_label,
-        min(known.first_ms, span.first_ms),
-        max(known.last_ms, span.last_ms),
-        max(known.longest_file_rows, span.longest_file_rows),
-    )
+    first_ms, last_ms = min(known.first_ms, span.first_ms), max(known.last_ms, span.last_ms)
+    spans[span.stream_label] = LabelSpan(span.stream_label, first_ms, last_ms)
 
 
 def gap_problems(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from archiver.format.description import BaselineDescription, StreamDescription
@@ -59,6 +61,15 @@ def test_a_label_covers_from_its_first_change_to_its_last(tmp_path):
             Stretch(TWO, T0 + 90_000_000, None),
         )
         assert coverage.newest_change_ms == T0 + 90_000_000
+
+
+def test_a_sealed_segment_is_not_opened(tmp_path):
+    """The log says of it what is needed, from its first change to its last; so a daily verification costs a day."""
+    long = replace(of_label(ONE, first_ms=T0 + 1_000), last_changed_at_ms=T0 + 9_000)
+    later = of_label(TWO, first_ms=T0 + 90_000_000, number=2)
+    source = MemorySource({}, tmp_path)
+    coverage = coverage_by_log(source, held(said_by(long, later), long.path, later.path), ())
+    assert coverage.stretches == (Stretch(ONE, T0 + 1_000, T0 + 9_000), Stretch(TWO, T0 + 90_000_000, None))
 
 
 def test_what_is_not_sealed_yet_is_covered_too(tmp_path):
@@ -130,6 +141,12 @@ def test_a_gap_is_a_finding_until_the_whole_of_it_is_acknowledged():
     assert gaps(GAP, acknowledged(2_000, 4_999), sealed_at(9_000)) == gap
 
 
+def test_a_gap_says_from_when_to_when_and_why():
+    """As `ddbtrail acknowledge` takes it."""
+    [problem] = gap_problems(GAP, ORDERS, said_by(), since_ms=None, until_ms=None, now_ms=10_000)
+    assert problem.detail == f"{iso(2_000, 5_000)} is not covered: between-streams"
+
+
 def test_a_gap_that_was_acknowledged_hides_no_other():
     """Before it or after it."""
     both = [("gap", iso(2_000, 5_000)), ("gap", iso(6_000, 8_000))]
@@ -154,7 +171,6 @@ def test_nothing_is_missing_of_what_is_still_to_come():
 
 
 def test_what_is_before_the_trail_is_outside_it():
-    """And no acknowledgement of time makes it evidence... unless somebody looked at just that."""
     assert gaps(GAP, since_ms=0, until_ms=2_000) == [("outside-coverage", iso(0, 1_000))]
 
 
@@ -170,5 +186,6 @@ def test_an_empty_range_is_never_success(since_ms, until_ms):
 
 def test_a_range_of_a_trail_that_covers_nothing_is_outside_it():
     """All that was looked at is a log, and what is not sealed lies elsewhere: there is nothing to call good."""
-    [(code, _)] = gaps(Coverage(()), since_ms=1_000, until_ms=2_000)
-    assert code == "outside-coverage"
+    for asked in ({"since_ms": 1_000}, {"until_ms": 2_000}, {"since_ms": 1_000, "until_ms": 2_000}):
+        [(code, _)] = gaps(Coverage(()), **asked)
+        assert code == "outside-coverage"
