@@ -67,7 +67,7 @@ def check_segment_file(
     order. Raises ValueError, which says what is wrong, for any other file.
     """
     file = _opened(content, "segment", SEGMENT_COLUMNS)
-    metadata = file.metadata.metadata or {}
+    metadata = file.metadata.metadata
     if metadata.get(METADATA_ROOT) != place.root.encode():
         raise ValueError(f"it states the root {metadata.get(METADATA_ROOT)!r}, its name {place.root}")
     seen = _Seen()
@@ -131,7 +131,7 @@ class _Items:
             raise ValueError("its image is not the canonical text of an item")
         image = orjson.loads(text)
         keys = {name: image[name] for name in self._names if name in image}
-        if len(keys) < len(self._names) or [tag for value in keys.values() for tag in value] != self._tags:
+        if [tag for value in keys.values() for tag in value] != self._tags:
             raise ValueError(f"its image has no key of {', '.join(self._names)} with the types {', '.join(self._tags)}")
         if item_key_text(keys) != item_key:
             raise ValueError(f"its image has the key {item_key_text(keys).decode()}")

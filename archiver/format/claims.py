@@ -44,6 +44,8 @@ def stated_columns(group: Any, columns: Sequence[Column]) -> list[int]:
         if chunk.physical_type != _PHYSICAL[column.kind]:
             # Not asked further: the library would end the process, and no error could be caught.
             raise ValueError(f"its footer states that {column.name} is {chunk.physical_type} in a group of rows")
+        if chunk.num_values != group.num_rows:
+            raise ValueError(f"its footer states {chunk.num_values} values of {column.name} in {group.num_rows} rows")
         if chunk.bloom_filter_offset is not None or chunk.has_column_index:
             raise ValueError(f"its column {column.name} has a filter or an index, which nobody writes")
         if chunk.is_stats_set:

@@ -15,10 +15,11 @@ TRUE, FALSE, BYTE, I32, I64, DOUBLE, BINARY, LIST, STRUCT = 1, 2, 3, 5, 6, 7, 8,
 Struct = dict[int, tuple[int, Any]]
 
 # Fields of parquet.thrift.
-GROUPS, PAIRS = 4, 5  # FileMetaData
+SCHEMA, ROWS_IN_ALL, GROUPS, PAIRS, CREATED_BY = 2, 3, 4, 5, 6  # FileMetaData
+REPETITION = 3  # SchemaElement
 CHUNKS, TOTAL_BYTES, ROWS = 1, 2, 3  # RowGroup
 META = 3  # ColumnChunk
-TYPE, STATISTICS, BLOOM_FILTER = 1, 12, 14  # ColumnMetaData
+TYPE, CODEC, VALUES, STATISTICS, BLOOM_FILTER = 1, 4, 5, 12, 14  # ColumnMetaData
 NULLS, DISTINCT, GREATEST, LEAST = 3, 4, 5, 6  # Statistics
 
 
@@ -30,7 +31,7 @@ def with_footer(content: bytes, change: Callable[[Struct], None]) -> bytes:
     assert end == length
     assert _write(STRUCT, struct) == footer
     change(struct)
-    for pair in struct[PAIRS][1][1]:
+    for pair in struct[PAIRS][1][1] if PAIRS in struct else ():
         if pair[1] == (BINARY, METADATA_DIGEST):
             pair[2] = (BINARY, UNSTAMPED.encode())
     footer = _write(STRUCT, struct)

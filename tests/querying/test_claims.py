@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.errors import NotEvidence
 from archiver.format.claims import Extent
 from archiver.format.columns import SEGMENT_COLUMNS
-from archiver.segment import encode_baseline_part, encode_segment
+from archiver.segment import check_segment, encode_baseline_part, encode_segment
 from query.evidence_rows import CheckedSegment, check_baseline_part, check_segment_file
 from tests.archiving.strategies import PROPERTY
 from tests.querying.footers import (
@@ -21,9 +22,11 @@ from tests.querying.footers import (
     LEAST,
     NULLS,
     ROWS,
+    ROWS_IN_ALL,
     STATISTICS,
     TOTAL_BYTES,
     TYPE,
+    VALUES,
     Struct,
     chunk_of,
     group_of,
@@ -180,12 +183,50 @@ def test_a_group_has_as_many_rows_as_it_states(rows):
         checked(with_footer(rewritten(CONTENT, write_statistics=False), count))
 
 
+def test_a_count_that_is_made_up_for_elsewhere_is_false_too():
+    """The file has as many rows as it states, the group has not."""
+    content = rewritten(CONTENT, write_statistics=False)
+
+    def count(footer: Struct) -> None:
+        group_of(footer, 1)[ROWS] = I64, 5
+        footer[ROWS_IN_ALL] = I64, 11
+        for column in PLACES.values():
+            chunk_of(footer, column, 1)[VALUES] = I64, 5
+
+    with refuses("a group of 4 rows is stated to have 5"):
+        checked(with_footer(content, count))
+
+
+@pytest.mark.parametrize("values", [3, 5])
+def test_a_column_has_a_value_or_null_in_each_row(values):
+    """Engines answer how many there are by the footer alone."""
+
+    def count(footer: Struct) -> None:
+        chunk_of(footer, PLACES["pk"], 1)[VALUES] = I64, values
+
+    with refuses(f"its footer states {values} values of pk in 4 rows"):
+        checked(with_footer(IN_GROUPS, count))
+
+
+def test_the_sealer_believes_no_footer_either():
+    """What verify would not let pass is not sealed; it reads by code of its own."""
+    for content in (CONTENT, IN_GROUPS):
+        assert len(check_segment(content, SEGMENT.source, SEGMENT.place)) == 10
+    for column, end, value in FALSE_ENDS.values():
+
+        def lie(footer: Struct, lied: tuple[str, int, bytes] = (column, end, value)) -> None:
+            statistics_of(footer, lied[0], 1)[lied[1]] = BINARY, lied[2]
+
+        with pytest.raises(NotEvidence, match=f"footer states that {column} is from"):
+            check_segment(with_footer(IN_GROUPS, lie), SEGMENT.source, SEGMENT.place)
+
+
 @pytest.mark.parametrize("rows", [-1, 0, 9, 11])
 def test_a_file_has_as_many_rows_as_it_states(rows):
     """Engines answer how many rows there are by the footer alone."""
 
     def count(footer: Struct) -> None:
-        footer[ROWS] = I64, rows
+        footer[ROWS_IN_ALL] = I64, rows
 
     with refuses("rows"):
         checked(with_footer(IN_GROUPS, count))

@@ -8,13 +8,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from archiver.format.canonical import canonical
-from archiver.format.columns import SEGMENT_COLUMNS
+from archiver.format.columns import METADATA_DIGEST, SEGMENT_COLUMNS
 from archiver.format.layout import SegmentName, StreamSource
 from archiver.format.record import change_record, item_key_text, key_hints
 from archiver.format.stamp import UNSTAMPED, stamp
 from archiver.plan import PlannedSegment, plan_segments
 from archiver.segment import check_segment, encode_baseline_part, encode_segment
 from query.evidence_rows import check_baseline_part, check_segment_file
+from tests.querying.footers import (
+    BINARY,
+    CODEC,
+    CREATED_BY,
+    I32,
+    PAIRS,
+    REPETITION,
+    Struct,
+    chunk_of,
+    with_footer,
+)
+from tests.querying.footers import SCHEMA as PARQUET_SCHEMA
 
 STREAM_ARN = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-01T00:00:00.000"
 TRAIL = StreamSource.parse(STREAM_ARN).trail
@@ -118,6 +130,18 @@ def test_the_earliest_and_the_latest_time_need_not_be_those_of_the_first_and_the
     assert (found.first_changed_at_ms, found.last_changed_at_ms) == ((AT_S + 1) * 1000, (AT_S + 9) * 1000)
 
 
+def test_times_that_pass_by_some_at_a_time_are_compared_with_all_of_them():
+    """A segment has many groups of rows, and a shard may lag behind the others in any of them."""
+    source = StreamSource.parse(STREAM_ARN)
+    for times in ([5, 9, 1, 7, 3, 6], [3, 6, 6, 6, 5, 9, 1], [6, 6, 6, 6, 3, 7, 7, 7, 9, 1]):
+        records = [record(number, ApproximateCreationDateTime=AT_S + time) for number, time in enumerate(times)]
+        (segment,) = plan_segments([change_record(one, source, None) for one in records])
+        found = check_segment_file(rewritten(encode_segment(segment)), TRAIL, segment.place)
+        expected = (AT_S + min(times)) * 1000, (AT_S + max(times)) * 1000
+        assert (found.first_changed_at_ms, found.last_changed_at_ms) == expected
+        assert found.last_sequence == segment.rows[-1].sequence_number
+
+
 def test_a_machine_without_memory_accuses_nobody(monkeypatch):
     """Arrow's own error is one of its exceptions too: taken for a bad file, it would be told as tampering."""
     segment = planned(3)
@@ -131,6 +155,71 @@ def test_a_machine_without_memory_accuses_nobody(monkeypatch):
         check_segment_file(content, TRAIL, segment.place)
     with pytest.raises(MemoryError):
         check_segment(content, segment.source, segment.place)
+    monkeypatch.undo()
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", exhausted)
+    with pytest.raises(MemoryError):
+        check_segment_file(content, TRAIL, segment.place)
+
+
+@pytest.mark.parametrize("error", [pa.ArrowNotImplementedError, pa.ArrowKeyError, OSError])
+def test_whatever_the_library_cannot_read_is_refused(monkeypatch, error):
+    """Its errors are of many kinds, and none of them ends a verification."""
+    segment = planned(3)
+    content = encode_segment(segment)
+
+    def fails(*_, **__):
+        raise error("why")
+
+    with monkeypatch.context() as patched, refuses("it is not Parquet: .*why"):
+        patched.setattr(pq, "ParquetFile", fails)
+        check_segment_file(content, TRAIL, segment.place)
+    with monkeypatch.context() as patched, refuses("its rows cannot be read: .*why"):
+        patched.setattr(pq.ParquetFile, "iter_batches", fails)
+        check_segment_file(content, TRAIL, segment.place)
+
+
+def test_a_footer_that_is_no_thrift_is_refused():
+    """Its digest is looked for as bytes, before any parser sees it."""
+    segment = planned(3)
+    with refuses("it is not Parquet"):
+        check_segment_file(
+            with_footer(encode_segment(segment), lambda footer: footer.pop(PARQUET_SCHEMA)), TRAIL, segment.place
+        )
+
+
+def test_pages_in_a_compression_that_nobody_knows_are_refused():
+    """The library says so only when it reads them."""
+    segment = planned(3)
+
+    def compress(footer: Struct) -> None:
+        chunk_of(footer, 6)[CODEC] = I32, 55
+
+    with refuses("its rows cannot be read"):
+        check_segment_file(with_footer(encode_segment(segment), compress), TRAIL, segment.place)
+
+
+def test_a_digest_that_stands_elsewhere_in_the_footer_makes_no_file_of_ours():
+    """In the name of the writing library, say, with no metadata at all."""
+    segment = planned(3)
+    pair = b"\x18" + bytes([len(METADATA_DIGEST)]) + METADATA_DIGEST + b"\x18\x40" + UNSTAMPED.encode() + b"\0"
+
+    def move(footer: Struct) -> None:
+        del footer[PAIRS]
+        footer[CREATED_BY] = BINARY, pair
+
+    with refuses(r"it states ddbtrail\.format None"):
+        check_segment_file(with_footer(encode_segment(segment), move), TRAIL, segment.place)
+
+
+def test_a_column_that_repeats_is_refused():
+    """It has the path of one that may be NULL."""
+    segment = planned(3)
+
+    def repeat(footer: Struct) -> None:
+        footer[PARQUET_SCHEMA][1][1][1 + 6][REPETITION] = I32, 2
+
+    with refuses(r"its column 6 is .*'pk \(repeated\)'.*, not .*'pk'"):
+        check_segment_file(with_footer(encode_segment(segment), repeat), TRAIL, segment.place)
 
 
 def test_both_ways_of_checking_a_segment_find_the_same_leaves():
@@ -199,8 +288,16 @@ def test_the_file_says_what_it_is(metadata, reason):
 def test_a_file_without_a_writer_is_evidence_too():
     """The writer has no meaning for readers."""
     segment = planned()
-    content = rewritten(encode_segment(segment), {b"ddbtrail.writer": None})
-    assert check_segment_file(content, TRAIL, segment.place).writer == "unknown"
+    for pair in (None, b""):
+        content = rewritten(encode_segment(segment), {b"ddbtrail.writer": pair})
+        assert check_segment_file(content, TRAIL, segment.place).writer == "unknown"
+
+
+def test_a_writer_may_call_itself_anything():
+    """Also what is no text."""
+    segment = planned()
+    content = rewritten(encode_segment(segment), {b"ddbtrail.writer": b"other \xff"})
+    assert check_segment_file(content, TRAIL, segment.place).writer == "other \ufffd"
 
 
 def with_field(table: pa.Table, name: str, kind: pa.DataType, *, nullable: bool = False) -> pa.Table:
@@ -347,6 +444,7 @@ BAD_ITEMS = {
     "a key of another type": ((*item("a", "1")[:3], b'{"pk":{"S":"a"},"sk":{"S":"1"}}'), "no key of"),
     "an item key spelled otherwise": ((b'{"pk":{"S":"a"},"sk":{"N":"1.0"}}', *item("a", "1")[1:]), "has the key"),
     "an item key with white space": ((item("a", "1")[0] + b" ", *item("a", "1")[1:]), "has the key"),
+    "an item key that is no UTF-8": ((b"\xff", *item("a", "1")[1:]), "has the key"),
     "another pk": ((item("a", "1")[0], "b", *item("a", "1")[2:]), "key text"),
     "another sk": ((*item("a", "1")[:2], "11302", item("a", "1")[3]), "key text"),
     "pk without sk": ((*item("a", "1")[:2], None, item("a", "1")[3]), "key text"),
@@ -375,6 +473,11 @@ def test_items_stand_in_order_and_once():
     assert check_baseline_part(encode_baseline_part([hidden, ITEMS[1]]), SCHEMA) == 2
     with refuses("there twice"):
         check_baseline_part(encode_baseline_part([hidden, ITEMS[0]]), SCHEMA)
+    empty = item("", "1")
+    assert empty[1] == ""
+    assert check_baseline_part(encode_baseline_part([hidden, empty]), SCHEMA) == 2
+    with refuses("order, or there twice"):
+        check_baseline_part(encode_baseline_part([empty, hidden]), SCHEMA)
 
 
 def test_items_without_key_text_stand_in_the_order_of_their_keys():
