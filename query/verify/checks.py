@@ -20,7 +20,10 @@ from query.verify.verification import Demand, Level, Verification
 
 
 def checks(found: Verification, source: Source, held: Inventory) -> Iterator[Check]:
-    """Every object that is to be read. What a listing tells already becomes a finding of `found`."""
+    """Every object that is to be read. What a listing tells already becomes a finding of `found`.
+
+    Parts belong to what covers their baseline: where that is not read again, they are only there, and of their size.
+    """
     demand, trail, said = found.demand, held.trail, held.said
     is_full = demand.level is Level.FULL
     names = _key_names(source, held)
@@ -40,7 +43,10 @@ def checks(found: Verification, source: Source, held: Inventory) -> Iterator[Che
             yield Check(stored, trail, reads_rows=True, key_names=names)
     yield from (Check(stored, trail) for stored in held.quarantined.values())
     for inside in (*said.baselines, *(name for name in held.unsealed if name.startswith("baselines/"))):
-        yield from _parts(found, source, held, inside, reads_rows=is_full or inside in held.unsealed)
+        is_covered = inside in said.baselines and said.places[inside] < demand.checks_from
+        for check in _parts(found, source, held, inside, reads_rows=is_full or inside in held.unsealed):
+            if not is_covered:
+                yield check
 
 
 def _key_names(source: Source, held: Inventory) -> dict[str, tuple[str, ...]]:
