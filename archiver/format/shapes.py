@@ -29,7 +29,7 @@ _BASE64: Final = "[A-Za-z0-9+/]"
 _BINARY: Final = f'"(?:{_BASE64}{{4}})*+(?:{_BASE64}{{2}}[AEIMQUYcgkosw048]=|{_BASE64}[AQgw]==)?"'
 _CONTENTS: Final = {"S": _TEXT, "N": _NUMBER, "B": _BINARY, "BOOL": "(?:true|false)", "NULL": "true"}
 _ELEMENTS: Final = {"SS": _TEXT, "NS": _NUMBER, "BS": _BINARY}
-# In a key a number stands in its normal spelling: whole ones here, the others take the long road.
+# In a key a number stands in its normal spelling: whole ones here, which have key text; the others take the long road.
 _KEY_CONTENTS: Final = {"S": '"([^"]*)"', "N": '"(0|-?[1-9][0-9]{0,37})"', "B": f'"({_BINARY[1:-1]})"'}
 
 _SHAPES: Final = 3  # a miss costs as many attempts
@@ -120,12 +120,13 @@ class KeyShapes:
     """The shapes of the item keys seen so far.
 
     `key_names` are the key attributes in schema order; None when the schema is not known, and then either order will
-    do for the hints. `texts` are the keys of strings among them.
+    do for the hints. `texts` are the keys of strings among them, `misses` counts the keys that were checked in full.
     """
 
     def __init__(self, key_names: tuple[str, ...] | None) -> None:
         self._key_names = key_names
         self.texts: list[TextKey] = []
+        self.misses = 0
         self._shapes: list[KeyShape] = []
 
     def is_canonical(self, text: bytes, pk: str | None, sk: str | None) -> bool:
@@ -144,6 +145,7 @@ class KeyShapes:
         keys = _loaded(text)
         if not is_canonical_key(keys, text, hints, self._key_names):
             return False
+        self.misses += 1
         shape = KeyShape.of(keys, self._key_names)
         if shape is not None and shape not in self._shapes and len(self._shapes) < _KEY_SHAPES:
             self._shapes.append(shape)
@@ -213,16 +215,13 @@ class KeyShape(NamedTuple):
         return cls(re.compile(pattern.encode()).fullmatch, tags, order)
 
     def is_key(self, text: bytes, pk: str | None, sk: str | None) -> bool:
-        """Whether a text in which nothing is escaped is such a key, with hints that are NULL or belong to it."""
+        """Whether a text of UTF-8 without an escape is such a key, with hints that are NULL or belong to it."""
         match = self.matches(text)
         if match is None:
             return False
         if pk is None and sk is None:
             return True
-        try:
-            texts = [key_text({tag: part.decode()}) for tag, part in zip(self.tags, match.groups(), strict=True)]
-        except ValueError:  # a number that has no key text
-            return False
+        texts = [key_text({tag: part.decode()}) for tag, part in zip(self.tags, match.groups(), strict=True)]
         if len(texts) == 1:
             return pk == texts[0] and sk is None
         if self.order is None:

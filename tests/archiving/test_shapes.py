@@ -100,7 +100,11 @@ def strings(*values: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("known", "like", "unlike"),
     [
-        ({"S": "x"}, strings("", "y", "é😀", "}", "{[,:", "\x7f"), [{"N": "1"}, {"S": "\\"}, {"S": '"'}, {"S": "\n"}]),
+        (
+            {"S": "x"},
+            strings("", "y", "é😀", "}", "{[,:", "\x7f", "a ~"),
+            [{"N": "1"}, {"S": "\\"}, {"S": '"'}, {"S": "\n"}],
+        ),
         ({"N": "1"}, [{"N": one} for one in ("0", "12", "-1", "1.50", "-0.1", "007")], [{"N": "1E5"}, {"S": "1"}]),
         ({"BOOL": True}, [{"BOOL": False}, {"BOOL": True}], [{"NULL": True}]),
         ({"NULL": True}, [{"NULL": True}], [{"BOOL": True}]),
@@ -140,7 +144,7 @@ def test_what_is_like_a_known_value_is_not_looked_at_in_full_and_what_is_not_is(
 def test_what_is_no_image_is_no_miss():
     """Misses are counted because they are costs of a table that is right; what is wrong ends the check."""
     shapes = ImageShapes()
-    for text in (b"", b"null", b"[]", b'{"a":1}', b'{"a":{"S":"x"} }', b"{}}"):
+    for text in (b"", b"!", b"null", b"[]", b'{"a":1}', b'{"a":{"S":"x"} }', b"{}}"):
         assert not shapes.is_canonical(text)
     assert shapes.misses == 0
 
@@ -182,18 +186,61 @@ def test_an_attribute_is_remembered_with_a_few_types():
     assert [is_known(value) for value in OF_MANY_TYPES] == [True] * 4 + [False] * 3
 
 
-def test_the_latest_shapes_are_known_as_a_whole():
-    """Also where an attribute has had more types than are remembered with its name."""
+def learned_in_turn(*texts: bytes) -> ImageShapes:
+    """Each of them was a lesson, with as many other misses between as that takes."""
     shapes = ImageShapes()
-    for number, value in enumerate(OF_MANY_TYPES):
+    for number, text in enumerate(texts):
         while shapes.misses + 1 < 2**number:
             assert shapes.is_canonical(b'{"x%d":{"S":""}}' % shapes.misses)
-        assert shapes.is_canonical(canonical({"a": value}))
-    misses = shapes.misses
-    for _ in range(3):
-        for value in (*OF_MANY_TYPES[:4], *OF_MANY_TYPES[4:], *OF_MANY_TYPES[:3:-1]):
-            assert shapes.is_canonical(canonical({"a": value}))
-    assert shapes.misses == misses
+        assert shapes.is_canonical(text)
+        assert shapes.misses == 2**number
+    return shapes
+
+
+def test_the_latest_shapes_are_known_as_a_whole():
+    """The last three, also where an attribute has had more types than are remembered with its name."""
+    types = (*OF_MANY_TYPES, {"BS": [""]})
+    texts = [canonical({"a": value}) for value in types]
+    shapes = learned_in_turn(*texts)
+    known = []
+    for text in texts:
+        misses = shapes.misses
+        assert shapes.is_canonical(text)
+        known.append(shapes.misses == misses)
+    assert known == [True] * 4 + [False] + [True] * 3
+
+
+def test_what_was_used_last_is_forgotten_last():
+    """A table of a few shapes, and now and then another one: those in use stay."""
+    texts = [canonical({"a": value}) for value in (*OF_MANY_TYPES, {"BS": [""]})]
+    shapes = learned_in_turn(*texts[:7])
+    assert shapes.is_canonical(texts[4])  # the oldest of the three
+    while shapes.misses + 1 < 128:
+        assert shapes.is_canonical(b'{"x%d":{"S":""}}' % shapes.misses)
+        assert shapes.is_canonical(texts[4])
+    assert shapes.is_canonical(texts[7])
+    assert shapes.misses == 128
+    assert shapes.is_canonical(texts[4])
+    assert shapes.misses == 128
+    assert shapes.is_canonical(texts[5])
+    assert shapes.misses == 129
+
+
+def test_all_attributes_together_are_remembered_as_far_as_they_are_few():
+    """A pattern of all names that a table ever had would have no end; the small ones still find their place."""
+    names = [str(number) * 3_000 for number in range(1, 8)]
+    shapes = learned_in_turn(*(canonical({name: {"S": ""}}) for name in names), b'{"a":{"S":""}}')
+
+    def is_known(*some: str) -> bool:
+        misses = shapes.misses
+        assert shapes.is_canonical(canonical({name: {"S": "x"} for name in some}))
+        return shapes.misses == misses
+
+    assert is_known(names[0], names[4])
+    assert is_known(names[0], "a")
+    assert not is_known(names[0], names[5])
+    assert not is_known(names[5], names[6])
+    assert is_known(names[6])
 
 
 def test_a_large_image_is_looked_at_in_full_each_time():
@@ -282,6 +329,7 @@ KEYS: tuple[dict[str, Any], ...] = (
     {"a": {"N": "1"}, "b": {"B": ""}},
     {"a": {"S": "x"}, "b": {"S": "x"}},
     {"a": {"N": "1" * 39}, "b": {"S": "x"}},
+    {"a": {"S": "None"}, "b": {"S": "x"}},
 )
 
 
@@ -315,6 +363,9 @@ def test_a_key_with_its_hints_is_right_and_nothing_else(keys, order):
         ({"a": {"S": "x"}}, {"a": {"S": "é{}"}}),
         ({"a": {"N": "0"}}, {"a": {"N": "-1234567890"}}),
         ({"a": {"B": ""}}, {"a": {"B": "AAAAAAE="}}),
+        ({"a": {"B": "AA=="}}, {"a": {"B": "AAAA"}}),
+        ({"a": {"N": "1"}}, {"a": {"N": "-" + "9" * 38}}),
+        ({"😀": {"N": "1"}, "\uffff": {"N": "1"}}, {"😀": {"N": "2"}, "\uffff": {"N": "3"}}),
         ({"a": {"S": "x"}, "b": {"N": "1"}}, {"a": {"S": ""}, "b": {"N": "0"}}),
         ({"a": {"B": "AAE="}, "b": {"S": "x"}}, {"a": {"B": "AA=="}, "b": {"S": "y"}}),
     ],
@@ -325,12 +376,16 @@ def test_a_shape_knows_the_other_keys_of_its_table(one, other):
     pk, sk = key_hints(other, names)
     for known in (None, names):
         shape = KeyShape.of(one, known)
+        shapes = KeyShapes(known)
+        assert shapes.is_canonical(item_key_text(one), None, None)  # from which no strings are learned
+        assert shapes.is_canonical(text, pk, sk)
+        assert shapes.misses == 1
         assert shape.is_key(text, pk, sk)
         assert shape.is_key(text, None, None)
-        assert not shape.is_key(text, pk, "z")
-        assert not shape.is_key(text, "z", sk)
-        assert not shape.is_key(text, None, pk)
-        assert not shape.is_key(text + b" ", pk, sk)
+        assert shape.is_key(text, pk, "z") is False
+        assert shape.is_key(text, "z", sk) is False
+        assert shape.is_key(text, None, pk) is False
+        assert shape.is_key(text + b" ", pk, sk) is False
     if len(names) == 2:
         assert KeyShape.of(one, None).is_key(text, sk, pk)
         assert not KeyShape.of(one, names).is_key(text, sk, pk)
@@ -352,6 +407,9 @@ def test_a_key_of_strings_is_known_by_what_stands_around_them():
     assert swapped.is_key(text, "q", "p")
     assert not straight.is_key(text, "q", "p")
     assert not swapped.is_key(text, "p", "q")
+    assert straight.is_key(text, "p", None) is False
+    assert alone.is_key(b'{"a":{"S":"p"}}', "p", None)
+    assert not alone.is_key(b'{"a":{"S":"pNoneNone"}}', "p", None)
     for hints in ((None, None), ("x", None), ("z", "y"), (None, "x")):
         assert TextKey.of(pair, hints) is None
     assert TextKey.of({"a": {"S": "x"}, "b": {"N": "1"}}, ("x", None)) is None
@@ -370,12 +428,36 @@ def test_a_string_that_holds_what_stands_between_the_two_is_not_split_in_two_way
 def test_few_keys_are_remembered():
     """A table has one or two; whatever is beyond is looked at in full."""
     shapes = KeyShapes(None)
-    for number in range(20):
+    for number in range(12):
         for text in ("x", "y"):
             keys = {f"a{number}": {"S": text}}
             assert shapes.is_canonical(canonical(keys), text, None)
             assert not shapes.is_canonical(canonical(keys), "z", None)
+        assert shapes.misses == (number + 1 if number < 8 else 8 + 2 * (number - 7))
     assert [key.head for key in shapes.texts] == [f'{{"a{number}":{{"S":"' for number in range(8)]
+
+
+@pytest.mark.parametrize("other", [{"S": "y"}, {"N": "1"}])
+def test_keys_that_always_take_the_long_way_use_up_no_place(other):
+    """One with an escape is no text that a shape knows, however often its like was seen."""
+    shapes = KeyShapes(None)
+    for number in range(10):
+        assert shapes.is_canonical(canonical({"a": {"S": f'"{number}'}}), f'"{number}', None)
+    assert shapes.misses == 10
+    for _ in range(2):
+        assert shapes.is_canonical(canonical({"b": other}), *key_hints({"b": other}, ("b",)))
+    assert shapes.misses == 11
+    assert len(shapes.texts) == (2 if "S" in other else 1)
+
+
+def test_strings_are_known_by_themselves_and_beyond_ascii():
+    """As text, whichever bytes it has."""
+    for text in ("y", "é😀"):
+        shapes = KeyShapes(None)
+        assert shapes.is_canonical(canonical({"a": {"S": "x"}}), "x", None)
+        assert shapes.is_canonical(canonical({"a": {"S": text}}), text, None)
+        assert shapes.is_canonical(canonical({"a": {"S": text}}), None, None)
+        assert shapes.misses == 1
 
 
 def test_hints_are_those_of_the_schema_or_of_either_order():
