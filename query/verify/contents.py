@@ -35,6 +35,7 @@ from query.verify.problem import Problem
 _FILES_AT_ONCE: Final = 256
 # Starting processes takes half a second: fewer bytes than this are read sooner than that.
 _WORTH_PROCESSES_BYTES: Final = 8_000_000
+_NO_MEMORY: Final = "there is not enough memory to read it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,8 @@ def _look(located: tuple[Check, Path | None, str]) -> Checked:
         return _refused(check, "object-missing", "it is gone")
     except OSError as error:
         return _refused(check, "unreadable", error.strerror or str(error))
+    except MemoryError:
+        return _refused(check, "unreadable", _NO_MEMORY)
     found = sha256(content).hexdigest()
     if check.sha256 is not None and found != check.sha256:
         return _mismatch(check, content, found)
@@ -171,7 +174,7 @@ def _look(located: tuple[Check, Path | None, str]) -> Checked:
     except _Disagreement as error:
         return _refused(check, "entry-disagrees", str(error))
     except MemoryError:
-        return _refused(check, "unreadable", "there is not enough memory to read it")
+        return _refused(check, "unreadable", _NO_MEMORY)
     except Exception as error:  # noqa: BLE001  what no parser takes is not evidence, however it says so
         return _refused(check, "unsound", str(error) or type(error).__name__)
 

@@ -44,7 +44,7 @@ GUARDS: Final = (
     Guard("query/note_check.py", (f"{_QUERYING}/test_note_check.py",)),
     Guard("query/seal_log.py", (f"{_QUERYING}/test_seal_log.py",)),
     Guard("query/verify/checks.py", (f"{_QUERYING}/test_verify_checks.py",)),
-    Guard("query/verify/contents.py", (f"{_QUERYING}/test_verify_contents.py",)),
+    Guard("query/verify/contents.py", (f"{_QUERYING}/test_verify_contents.py", f"{_QUERYING}/test_verify_machine.py")),
     Guard("query/verify/covered.py", (f"{_QUERYING}/test_verify_covered.py",)),
     Guard("query/verify/heads.py", (f"{_QUERYING}/test_verify_heads.py",)),
     Guard("query/verify/inventory.py", (f"{_QUERYING}/test_verify_inventory.py",)),
