@@ -34,7 +34,11 @@ GUARDS: Final = (
     Guard("archiver/format/envelope.py", (f"{_ARCHIVING}/test_format_record.py",)),
     Guard("archiver/format/proof.py", (f"{_ARCHIVING}/test_format_proof.py",)),
     Guard("archiver/format/row_check.py", (f"{_ARCHIVING}/test_row_check.py",)),
-    Guard("archiver/format/bulk_check.py", (f"{_ARCHIVING}/test_row_check.py",), too_long=("every_byte",)),
+    Guard(
+        "archiver/format/bulk_check.py",
+        (f"{_ARCHIVING}/test_bulk_check.py", f"{_ARCHIVING}/test_row_check.py"),
+        too_long=("every_byte", "any_row", "known_attributes", "can_be_delivered"),
+    ),
     Guard("archiver/format/shapes.py", (f"{_ARCHIVING}/test_shapes.py",)),
     Guard("archiver/format/claims.py", (f"{_QUERYING}/test_claims.py",)),
     Guard("archiver/signer.py", (f"{_ARCHIVING}/test_signer.py",)),
