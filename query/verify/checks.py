@@ -7,6 +7,7 @@ it does not name is always read whole.
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
+from typing import Final
 
 from archiver.format.description import BaselineDescription, StreamDescription
 from archiver.format.layout import HOUR_MS, BaselineName, SegmentName, parse_stream_name
@@ -17,6 +18,9 @@ from query.verify.contents import Check
 from query.verify.inventory import Inventory
 from query.verify.problem import Problem
 from query.verify.verification import Demand, Level, Verification
+
+# A description that cannot be read, or is none: its own check says why.
+_NO_DESCRIPTION: Final = (ValueError, OSError, UnreadableArchive)
 
 
 def checks(found: Verification, source: Source, held: Inventory) -> Iterator[Check]:
@@ -54,7 +58,7 @@ def _key_names(source: Source, held: Inventory) -> dict[str, tuple[str, ...]]:
     names = {}
     for inside, stored in (*held.sealed.items(), *held.unsealed.items()):
         if inside.startswith("streams/"):
-            with suppress(ValueError, TypeError, KeyError, OSError, UnreadableArchive):
+            with suppress(*_NO_DESCRIPTION):
                 content = _content(source, stored, held.said.descriptions.get(inside))
                 names[parse_stream_name(inside)] = StreamDescription.parse(content).key_names
     return names
@@ -93,8 +97,8 @@ def _parts(found: Verification, source: Source, held: Inventory, inside: str, *,
         entry = held.said.baselines.get(inside)
         description = BaselineDescription.parse(_content(source, stored, None if entry is None else entry.file_sha256))
         folder = BaselineName.parse(inside).folder
-    except (ValueError, TypeError, KeyError, OSError, UnreadableArchive):
-        return  # its own check says why
+    except _NO_DESCRIPTION:
+        return
     for part in description.parts:
         there: StoredObject | None = held.parts.get(folder + part.name)
         if there is None:

@@ -41,6 +41,7 @@ class Asked:
         listed = list(checks(found, source, held))
         self.by_name: dict[str, Check] = {check.stored.name: check for check in listed}
         assert len(self.by_name) == len(listed), "each is read once"
+        self.details = [problem.detail for problem in found.problems]
         self.told = [(problem.code, problem.name) for problem in found.problems]
 
     @property
@@ -103,6 +104,20 @@ def test_what_nobody_has_vouched_for_is_read_in_every_detail(sealed, ask, level)
         if "quarantine/" not in name:
             assert check.reads_rows, name
     assert all(asked.by_name[name].key_names == {OLD: ("pk", "sk"), NEW: ("pk", "sk")} for name in sealed.segments)
+
+
+def test_only_descriptions_are_opened_before_everything_is_read(sealed, ask, tmp_path):
+    """What is to be read is asked for a few files at a time, by whoever reads it: a trail does not fit anywhere."""
+    opened = []
+
+    class Counting(MemorySource):
+        def fetch(self, wanted):
+            opened.extend(stored.name for stored in wanted)
+            return super().fetch(wanted)
+
+    for seals in (6, 0):
+        ask(sealed, source=Counting(sealed.objects, tmp_path), seals=seals)
+    assert set(opened) == {*sealed.named("streams/"), description_of(sealed)[0]}
 
 
 def description_of(sealed: Sealed) -> tuple[str, str, dict]:
@@ -262,12 +277,16 @@ def test_a_part_that_is_gone_is_missed_by_its_baseline(sealed, ask):
 
 def test_a_part_has_the_size_that_its_baseline_says(sealed, ask):
     """Else it is another one, and is not read."""
-    _, part, _ = description_of(sealed)
+    _, part, members = description_of(sealed)
+    [said] = members["parts"]
     for content in (sealed.objects[part][:-1], sealed.objects[part] + b"x"):
         spoilt = sealed.copy()
         spoilt.objects[part] = content
         asked = ask(spoilt)
         assert (asked.told, part in asked.by_name) == ([("digest-mismatch", part)], False)
+        assert asked.details == [
+            f"its baseline says {said['bytes']} bytes, digest {said['sha256'][:16]}…, it has {len(content)} bytes"
+        ]
 
 
 def test_a_part_is_named_after_the_digest_that_its_baseline_says(sealed, ask):
