@@ -165,7 +165,7 @@ def _look(located: tuple[Check, Path | None, str]) -> Checked:
         return _refused(check, "unreadable", _NO_MEMORY)
     found = sha256(content).hexdigest()
     if check.sha256 is not None and found != check.sha256:
-        return _mismatch(check, content, found)
+        return _mismatch(check, content, found, check.sha256)
     if check.entry is not None and check.entry.bytes != len(content):
         told = f"the log says {check.entry.bytes} bytes, it has {len(content)}, and the digest that the log says"
         return _refused(check, "entry-disagrees", told)
@@ -183,9 +183,9 @@ def _refused(check: Check, code: str, why: str) -> Checked:
     return Checked(check.stored, code=code, why=why)
 
 
-def _mismatch(check: Check, content: bytes, found: str) -> Checked:
+def _mismatch(check: Check, content: bytes, found: str, said: str) -> Checked:
     """Another digest than the log says. A segment whose records are all there was only written anew."""
-    why = f"its digest is {found[:16]}…, the log says {(check.sha256 or '')[:16]}…"
+    why = f"its digest is {found[:16]}…, the log says {said[:16]}…"
     if check.entry is not None:
         try:
             check_segment_file(content, check.trail, SegmentName.parse(check.entry.path))

@@ -21,10 +21,12 @@ from query.source import StoredObject
 from query.verify import contents
 from query.verify.contents import Check, Checked, check_contents
 from query.verify.problem import Problem
-from tests.system.tampered import ORDERS, MemorySource, Sealed, reference
+from tests.simulator.memory_store import MemoryStore
+from tests.system.tampered import HOUR_MS, MINUTE_MS, ORDERS, MemorySource, Sealed, Shop, reference
 from tests.system.test_tamper import re_encode, table_of, with_hints_swapped
 
-KEYS = {"2026-11-15T04:00:00.000": ("pk", "sk"), "2026-11-21T00:00:00.000": ("pk", "sk")}
+OLD = "2026-11-15T04:00:00.000"
+KEYS = {OLD: ("pk", "sk"), "2026-11-21T00:00:00.000": ("pk", "sk")}
 SCHEMA = (("pk", "S"), ("sk", "N"))
 
 
@@ -82,6 +84,7 @@ def test_an_object_without_anything_wrong_is_no_finding(sealed, looked_at):
         for check in (check_of(sealed, name), replace(check_of(sealed, name), sha256=None)):
             [checked] = looked_at(sealed, check)
             assert checked == Checked(check.stored), name
+            assert (checked.code, checked.why) == ("", "")
             assert checked.problem() is None
 
 
@@ -101,6 +104,17 @@ def test_a_segment_that_nobody_sealed_says_itself_what_it_covers(sealed, looked_
         for keys in (KEYS, {}):
             check = Check(StoredObject(name, 1), ORDERS, reads_rows=True, key_names=keys)
             assert looked_at(sealed, check) == [Checked(check.stored, entry.records, span)]
+
+
+def test_a_segment_covers_from_its_first_change_to_its_last(sealed, looked_at):
+    """Two changes, ten minutes apart."""
+    store = MemoryStore()
+    shop, at_ms = Shop(store, ORDERS), sealed.now_ms - HOUR_MS
+    shop.archive([shop.change("a", at_ms + minutes * MINUTE_MS, OLD) for minutes in (0, 10)], sealed.now_ms)
+    [name] = [name for name in store.objects if "/segments/" in name]
+    made = Sealed(store.objects, sealed.now_ms, ())
+    [checked] = looked_at(made, Check(StoredObject(name, 1), ORDERS, reads_rows=True))
+    assert checked.span == LabelSpan(OLD, at_ms, at_ms + 10 * MINUTE_MS, 2)
 
 
 def test_a_part_is_counted_by_its_items(sealed, looked_at):
@@ -235,6 +249,13 @@ def test_a_baseline_is_named_after_the_second_in_which_it_begins(sealed, looked_
         assert codes(looked_at(*unsound(sealed, name, content))) == [expected], more
 
 
+def test_a_finding_says_what_is_wrong(sealed, looked_at):
+    """In the words of whoever found it."""
+    record, other = [name for name in others(sealed) if "quarantine/" in name]
+    [checked] = looked_at(*unsound(sealed, record, sealed.objects[other]))
+    assert checked.why == "its digest is not its name"
+
+
 def test_hints_in_the_wrong_order_are_unsound_where_the_key_schema_is_known(sealed, looked_at):
     """Whoever prunes by key would find nothing. Sealed or not; that of another stream says nothing of this one."""
     name = sealed.segments[-1]
@@ -299,8 +320,8 @@ def without_words(_name: str) -> Exception:
     return OSError("out of room")
 
 
-def denied(name: str) -> Exception:
-    return UnreadableArchive(f"could not read {name}", why="AccessDenied", hint="")
+def denied(_name: str) -> Exception:
+    return UnreadableArchive("could not read it", why="AccessDenied", hint="")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +329,7 @@ def denied(name: str) -> Exception:
     [
         (no_permission, "unreadable", "Permission denied"),
         (without_words, "unreadable", "out of room"),
-        (denied, "unreadable", "AccessDenied"),
+        (denied, "unreadable", "could not read it: AccessDenied"),
         (FileNotFoundError, "object-missing", "it is gone"),
     ],
 )
@@ -320,7 +341,7 @@ def test_one_file_that_cannot_be_fetched_stops_no_other(sealed, looked_at, tmp_p
     found = looked_at(sealed, *checks, source=source)
     assert codes(found) == ["", "", code, "", "", "", ""]
     assert [checked.stored.name for checked in found] == sealed.segments
-    assert why in found[2].why
+    assert found[2].why == why
 
 
 class Vanishing(MemorySource):
