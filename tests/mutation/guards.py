@@ -41,7 +41,7 @@ GUARDS: Final = (
     ),
     Guard("archiver/format/shapes.py", (f"{_ARCHIVING}/test_shapes.py",)),
     Guard("archiver/format/claims.py", (f"{_QUERYING}/test_claims.py",)),
-    Guard("archiver/signer.py", (f"{_ARCHIVING}/test_signer.py",)),
+    Guard("archiver/signer.py", (f"{_ARCHIVING}/test_signer.py", f"{_ARCHIVING}/test_signer_kms.py")),
     Guard("archiver/sealer.py", (f"{_ARCHIVING}/test_sealer.py",)),
     Guard("archiver/sealed_log.py", (f"{_ARCHIVING}/test_sealer.py",)),
     Guard("archiver/unsealed.py", (f"{_ARCHIVING}/test_sealer.py",)),
