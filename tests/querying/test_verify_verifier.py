@@ -13,6 +13,8 @@ import pytest
 from archiver.format.log_entry import AcknowledgeEntry, SegmentEntry
 from archiver.format.seal import Seal
 from archiver.signer import public_key_text
+from query.archive import Archive
+from query.engine import Engine
 from query.errors import EngineFailure, UnreadableArchive
 from query.source import ObjectVersion, StoredObject
 from query.verify.verification import Level, Verification
@@ -188,7 +190,9 @@ def test_two_entries_that_differ_are_told_by_the_whole_name(sealed, reviewer):
     """Also of an object that stands beside all trails."""
     spoilt = sealed.copy()
     contradict(spoilt)
-    assert ("entry-contradicts", spoilt.segments[0]) in told(reviewer.verify(spoilt))
+    found = reviewer.verify(spoilt)
+    assert ("entry-contradicts", spoilt.segments[0]) in told(found)
+    assert "two entries differ" in [problem.detail for problem in found.problems]
     spoilt = sealed.copy()
     [entry] = [e for e in sealed.seal(1).entries if e.type == "quarantine" and e.path.startswith("v1/")]
     append_forged(spoilt, SECOND_KEY, replace(entry, bytes=entry.bytes + 1))
@@ -350,10 +354,9 @@ def test_a_change_told_in_two_ways_is_told_with_its_item_and_the_object(sealed, 
     conflict(spoilt)
     found = replace(reviewer, level=Level.FULL).verify(spoilt)
     [problem] = [problem for problem in found.problems if problem.code == "identity-conflict"]
-    assert problem.name in spoilt.segments
-    assert str(10**24 + 8) in problem.detail
-    assert "new_image" in problem.detail
-    assert "told in two ways" in problem.detail
+    assert problem.name == sealed.segments[-2], "the first of the two"
+    item, number = '{"pk":{"S":"b"},"sk":{"N":"1"}}', f"{10**24 + 8:040d}"
+    assert problem.detail == f"new_image, old_image, op of {item} at {number} told in two ways"
 
 
 def test_a_change_that_is_missing_is_told_with_its_item_and_the_time(sealed, reviewer):
@@ -363,12 +366,63 @@ def test_a_change_that_is_missing_is_told_with_its_item_and_the_time(sealed, rev
     full = replace(reviewer, level=Level.FULL)
     [problem] = full.verify(spoilt).problems
     assert (problem.code, problem.name) == ("image-break", ORDERS.prefix)
-    assert "between 2026-11-23T11:00:00Z and 2026-11-23T11:02:00Z" in problem.detail
+    told_of = 'MODIFY of {"pk":{"S":"new"},"sk":{"N":"1"}} is missing'
+    assert problem.detail == f"{told_of} between 2026-11-23T11:00:00Z and 2026-11-23T11:02:00Z"
     start_ms = sealed.now_ms - HOUR_MS
     for until_ms, expected in ((start_ms + 2 * MINUTE_MS, 0), (start_ms + 2 * MINUTE_MS - 1, 1)):
         looked = spoilt.copy()
         append_forged(looked, SECOND_KEY, AcknowledgeEntry(None, start_ms, until_ms, "lost"), at_ms=sealed.now_ms)
         assert len(full.verify(looked).problems) == expected
+
+
+def lose_a_change_at_once(sealed: Sealed, *items: str) -> int:
+    """Of each item the second of three changes, all of one instant, which is given."""
+    store = MemoryStore()
+    store.objects = sealed.objects
+    shop = Shop(store, ORDERS)
+    shop._number, at_ms = 500, sealed.now_ms - HOUR_MS
+    label = label_of(sealed.now_ms - sealed.now_ms % HOUR_MS - 60 * HOUR_MS)
+    for item in items:
+        first, _, third = (shop.change(item, at_ms, label) for _ in range(3))
+        shop.archive([first], sealed.now_ms)
+        shop.archive([third], sealed.now_ms)
+    shop.seal(SECOND_KEY, sealed.now_ms)
+    return at_ms
+
+
+def test_a_break_at_one_instant_is_acknowledged_by_that_instant(sealed, reviewer):
+    """Which is a millisecond: up to it, or from after it on, is not it."""
+    spoilt = sealed.copy()
+    at_ms = lose_a_change_at_once(spoilt, "new")
+    full = replace(reviewer, level=Level.FULL)
+    for since_ms, until_ms, expected in (
+        (at_ms, at_ms + 1, []),
+        (at_ms - 1_000, at_ms, ["image-break"]),
+        (at_ms + 1, at_ms + 1_000, ["image-break"]),
+    ):
+        looked = spoilt.copy()
+        append_forged(looked, SECOND_KEY, AcknowledgeEntry(None, since_ms, until_ms, "lost"), at_ms=sealed.now_ms)
+        assert [problem.code for problem in full.verify(looked).problems] == expected, (since_ms, until_ms)
+
+
+def test_breaks_that_are_not_listed_are_counted(sealed, reviewer):
+    """Of very many, a table gives the first; that there are more is told, and none is told where all are listed."""
+    spoilt = sealed.copy()
+    lose_a_change_at_once(spoilt, "one", "two", "three")
+    source = reviewer.source(spoilt)
+    table = Archive(source, lambda: Engine(threads=1), now_ms=lambda: spoilt.now_ms).table("orders")
+
+    class Short:
+        def image_chain(self, **options):
+            return table.image_chain(**options, most=1)
+
+    demand = replace(reviewer, level=Level.FULL).demand(spoilt)
+    found = verify(source, ORDERS, demand, open_table=Short, workers=1)
+    assert found.counts == {"image-break": 1}
+    assert skipped(found)["further breaks"].startswith("2 more ")
+    whole = verify(source, ORDERS, demand, open_table=lambda: table, workers=1)
+    assert whole.counts == {"image-break": 3}
+    assert "further breaks" not in skipped(whole)
 
 
 def test_rows_are_asked_of_the_range_only(sealed, reviewer):
@@ -443,6 +497,12 @@ def test_a_hidden_object_says_whether_the_log_misses_it(sealed, reviewer):
     there = reviewer.verify(sealed, with_versions(reviewer, sealed, (name, "2", True)))
     assert told(there) == [("object-hidden", name)]
     assert "log" not in there.problems[0].detail
+    set_aside = sealed.copy()
+    new_quarantine(set_aside, ORDERS.prefix)
+    name = next(one for one in set_aside.named("quarantine/") if one not in sealed.objects)
+    found = reviewer.verify(set_aside, with_versions(reviewer, set_aside, (name, "2", True)))
+    assert told(found) == [("quarantined", name), ("object-hidden", name)]
+    assert "log" not in found.problems[1].detail, "whatever else was found of it"
 
 
 # --- what goes wrong on the way ---
