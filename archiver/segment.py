@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from archiver.errors import NotEvidence
 from archiver.format import FORMAT_VERSION
-from archiver.format.claims import Extent, check_claims, stated_columns
+from archiver.format.claims import Extent, check_claims, check_row_count, stated_columns
 from archiver.format.columns import (
     BASELINE_COLUMNS,
     METADATA_DIGEST,
@@ -181,6 +181,7 @@ def _check_groups(footer: pq.FileMetaData, table: pa.Table) -> None:
     """Raises ValueError if the footer states of a group of rows what is not true of them."""
     from pyarrow import compute  # noqa: PLC0415  whoever archives starts without it
 
+    check_row_count(footer)
     start = 0
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)

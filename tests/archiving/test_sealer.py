@@ -44,6 +44,7 @@ from tests import second_reader
 from tests.archiving.batches import CHANGED_AT_S, arn_of, record, understood
 from tests.archiving.strategies import STREAM_ARN
 from tests.golden import make
+from tests.querying.footers import I64, ROWS_IN_ALL, with_footer
 from tests.simulator.memory_store import MemoryStore
 
 HOUR_MS = 3_600_000
@@ -673,6 +674,18 @@ def test_key_text_stands_in_the_order_of_the_schema():
     store.objects[name] = encode_segment(PlannedSegment(source, place, tuple(swapped)))
     done = Sealer(store, make.ORDERS, OLD).seal(GOLDEN_NOW_MS)
     assert list(refusals(done, make.ORDERS)) == [place.compose()]
+
+
+def test_a_footer_that_miscounts_its_rows_is_not_sealed():
+    """Engines count by it, and no leaf covers it."""
+    store = MemoryStore()
+    (path,) = archive(store, at(0, 1), at(0, 2))
+
+    def miscount(footer):
+        footer[ROWS_IN_ALL] = I64, 3
+
+    store.objects[TRAIL.prefix + path] = with_footer(store.objects[TRAIL.prefix + path], miscount)
+    assert "3 rows" in refusals(Sealer(store, TRAIL, OLD).seal(NOW_MS))[path]
 
 
 def test_a_segment_is_whatever_stands_under_its_name_when_it_is_read():
