@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -366,3 +367,41 @@ def test_without_anybody_to_take_faults_the_first_is_an_error(tmp_path):
         "could not read it: AccessDenied",
     )
     assert read_log(MemorySource(made.objects, tmp_path), ORDERS) == made.read()
+
+
+def test_a_seal_nested_too_deep_is_malformed_and_stops_nothing(tmp_path):
+    """Deeper than Python goes, and not too deep for JSON."""
+    made = three()
+    name = list(made.objects)[1]
+    deep = b'"size":' + b"[" * 1_000 + b"]" * 1_000 + b","
+    objects = made.objects | {name: re.sub(rb'"size":[0-9]+,', deep, made.objects[name])}
+    assert objects[name] != made.objects[name]
+    faults: list[LogFault] = []
+    log = read_log(MemorySource(objects, tmp_path), ORDERS, faults.append)
+    assert [fault.code for fault in faults] == ["seal-malformed", "seal-missing"]
+    assert log.read == made.read(without=[1]).read
+
+
+def test_one_seal_that_is_denied_and_one_that_goes_are_both_told(tmp_path):
+    """They are then read one by one; each is told in its own place."""
+    made = three()
+    first, second, third = made.objects
+
+    class Failing(MemorySource):
+        def fetch(self, wanted):
+            if second in [stored.name for stored in wanted]:
+                raise PermissionError(errno.EACCES, "Permission denied", second)
+            paths = super().fetch(wanted)
+            for stored, path in zip(wanted, paths, strict=True):
+                if stored.name == first:
+                    path.unlink()
+            return paths
+
+    faults: list[LogFault] = []
+    log = read_log(Failing(made.objects, tmp_path), ORDERS, faults.append)
+    assert [(fault.code, fault.name) for fault in faults] == [
+        ("seal-missing", first),
+        ("unreadable", second),
+        ("seal-missing", third),
+    ]
+    assert [one.stored.name for one in log.read] == [third]
