@@ -46,6 +46,7 @@ from tests.system.test_tamper import (
 )
 
 BESIDE = "v1/quarantine/"
+AFTER = ": nothing was looked at after that"
 
 
 @pytest.fixture(scope="module")
@@ -449,8 +450,8 @@ def test_a_range_is_what_gaps_are_asked_of(sealed, reviewer):
     assert told(replace(reviewer, until_ms=begun_ms).verify(sealed)) == [("outside-coverage", ORDERS.prefix)]
 
 
-def test_a_range_before_everything_that_was_archived_is_no_success(tmp_path):
-    """A young trail: one seal, made before anything was archived, and a segment that waits for its own."""
+def young(*, is_archived: bool) -> Sealed:
+    """A young trail: one seal, made before anything was archived, and perhaps a segment that waits for its own."""
     store = MemoryStore()
     shop, label = Shop(store, ORDERS), label_of(NOW_MS - 3 * HOUR_MS)
     shop.archive([shop.change("a", NOW_MS - HOUR_MS, label)], NOW_MS)
@@ -458,10 +459,21 @@ def test_a_range_before_everything_that_was_archived_is_no_success(tmp_path):
     for name in later:
         del store.objects[name]
     shop.seal(FIRST_KEY, NOW_MS - HOUR_MS)
-    young = Sealed({**store.objects, **later}, NOW_MS, (FIRST_KEY,))
+    return Sealed({**store.objects, **(later if is_archived else {})}, NOW_MS, (FIRST_KEY,))
+
+
+def test_a_range_before_everything_that_was_archived_is_no_success(tmp_path):
     reviewer = Reviewer(tmp_path, level=Level.QUICK)
-    assert told(reviewer.verify(young)) == []
-    assert told(replace(reviewer, until_ms=1_000).verify(young)) == [("outside-coverage", ORDERS.prefix)]
+    assert told(reviewer.verify(young(is_archived=True))) == []
+    early = replace(reviewer, until_ms=1_000)
+    assert told(early.verify(young(is_archived=True))) == [("outside-coverage", ORDERS.prefix)]
+
+
+def test_that_nothing_is_archived_is_one_finding(tmp_path):
+    """Of nothing there are no gaps."""
+    found = Reviewer(tmp_path, level=Level.QUICK).verify(young(is_archived=False))
+    assert told(found) == [("no-segments", ORDERS.prefix)]
+    assert "gaps" in skipped(found)
 
 
 # --- versions ---
@@ -527,9 +539,9 @@ class Failing(MemorySource):
 @pytest.mark.parametrize(
     ("failure", "code", "why"),
     [
-        (Failing.failure, "unreadable", "could not list it: AccessDenied"),
-        (OSError("out of room"), "unreadable", "OSError: out of room"),
-        (ZeroDivisionError("no reason"), "not-checkable", "ZeroDivisionError: no reason"),
+        (Failing.failure, "unreadable", f"could not list it: AccessDenied{AFTER}"),
+        (OSError("out of room"), "unreadable", f"OSError: out of room{AFTER}"),
+        (ZeroDivisionError("no reason"), "not-checkable", "the verifier failed: ZeroDivisionError: no reason"),
     ],
 )
 def test_whatever_goes_wrong_is_a_finding_beside_those_before_it(sealed, reviewer, failure, code, why):
@@ -540,7 +552,7 @@ def test_whatever_goes_wrong_is_a_finding_beside_those_before_it(sealed, reviewe
     source.at, source.failure = BESIDE, failure
     found = reviewer.verify(spoilt, source)
     assert told(found) == [("seal-signature", spoilt.seals[-1]), (code, ORDERS.prefix)]
-    assert why in found.problems[-1].detail
+    assert found.problems[-1].detail == why
     assert found.seals == 7
 
 
