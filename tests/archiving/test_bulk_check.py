@@ -178,6 +178,7 @@ def test_no_second_before_or_behind_is_right(second):
 
 
 WRONG = {
+    "a sequence number with a sign before it": changed(GOOD, sequence_number="~" + GOOD.sequence_number[1:]),
     "a raw 1F": changed(GOOD, new_image=image_with(pk={"S": "~"}).replace(b"~", b"\x1f")),
     "a raw 1F in the key": changed(GOOD, item_key=b'{"pk":{"S":"\x1f"},"sk":{"S":"b"}}', pk="\x1f", sk="b"),
     "a lone 80": changed(GOOD, new_image=image_with(pk={"S": "~"}).replace(b"~", b"\x80")),

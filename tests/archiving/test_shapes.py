@@ -410,6 +410,7 @@ def test_a_key_of_strings_is_known_by_what_stands_around_them():
     assert straight.is_key(text, "p", None) is False
     assert alone.is_key(b'{"a":{"S":"p"}}', "p", None)
     assert not alone.is_key(b'{"a":{"S":"pNoneNone"}}', "p", None)
+    assert not alone.is_key(b'{"a":{"S":"p"}}', "\udc80", None)
     for hints in ((None, None), ("x", None), ("z", "y"), (None, "x")):
         assert TextKey.of(pair, hints) is None
     assert TextKey.of({"a": {"S": "x"}, "b": {"N": "1"}}, ("x", None)) is None

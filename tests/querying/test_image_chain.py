@@ -12,6 +12,8 @@ import orjson
 import pytest
 
 import query
+from archiver.format.canonical import canonical
+from archiver.format.layout import label_time_ms
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
@@ -186,13 +188,16 @@ def test_all_breaks_are_counted_and_so_many_listed(chain_of):
 # --- beside baselines ---
 
 
-def with_baseline(folder, items, at_s, *, label=LABEL):
+def with_baseline(folder, items, at_s, *, label=LABEL, is_complete=True):
     from archiver.format.layout import Trail
     from tests.simulator.real import _put_baseline
 
     rows = [({"id": {"S": key}}, {"id": {"S": key}, **image}) for key, image in items.items()]
     told = {"s": at_s, "e": at_s + 10, "label": label, "rows": rows}
     _put_baseline(FolderStore(folder), Trail("111122223333", "eu-west-1", "orders"), told, (("id", "S"),))
+    if not is_complete:
+        [path] = folder.rglob("baseline.json")
+        path.write_bytes(canonical(orjson.loads(path.read_bytes()) | {"complete": False}))
 
 
 FAR_S = MARGIN_S + 100
@@ -260,6 +265,114 @@ def test_two_baselines_are_linked_to_each_other(chain_of, tmp_path):
     with_baseline(tmp_path / "archive", {"a": ONE, "b": TWO, "c": ONE, "d": ONE}, T0 + FAR_S)
     chain = chain_of(INSERT_ONE)
     assert [(found.item_key[12:-3], found.missing) for found in chain.breaks] == [("b", "MODIFY"), ("d", "INSERT")]
+
+
+# --- beside the end of a table ---
+
+
+@pytest.fixture
+def chain_of_two_tables(tmp_path):
+    """The chain of these records, of a table that was deleted and made again between the labels."""
+
+    def describe(source):
+        return {
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "LatestStreamLabel": source.stream_label,
+            "TableId": f"id-of-{source.stream_label}",
+        }
+
+    def made(*records, **asked):
+        writer = Writer(FolderStore(tmp_path / "archive"), Streams(describe_table=describe))
+        for record in records:
+            assert not writer.archive([record], now_ms=T0 * 1000).quarantined
+        return query.open(str(tmp_path / "archive")).table("orders").image_chain(**asked)
+
+    return made
+
+
+NEW_TABLE_S = label_time_ms(LATER_LABEL) // 1000
+
+
+def later(number, op, *images, key="a"):
+    return change(number, op, *images, key=key, label=LATER_LABEL, at_s=NEW_TABLE_S + FAR_S + number)
+
+
+@pytest.mark.parametrize(
+    ("record", "missing"),
+    [
+        (later(1, "INSERT", None, TWO), []),
+        (later(1, "REMOVE", ONE), ["INSERT"]),
+        (later(1, "MODIFY", ONE, TWO), ["INSERT"]),
+    ],
+)
+def test_a_new_table_begins_empty(chain_of_two_tables, record, missing):
+    """What the old one held went with it: only what the new one never got is missing."""
+    chain = chain_of_two_tables(INSERT_ONE, record)
+    assert (chain.links, chain.comparable) == (1, 1)
+    assert [found.missing for found in chain.breaks] == missing
+    assert [(found.cause, found.changed_attributes) for found in chain.breaks] == [(Cause.BETWEEN_TABLES, ())] * len(
+        missing
+    )
+
+
+@pytest.mark.parametrize(
+    ("at_s", "label", "broken"),
+    [
+        (NEW_TABLE_S - 1, None, 0),
+        (NEW_TABLE_S, None, 1),
+        (NEW_TABLE_S, LABEL, 0),
+        (NEW_TABLE_S - 1, LATER_LABEL, 1),
+    ],
+)
+def test_a_baseline_is_of_the_table_that_its_stream_or_its_time_tells(
+    chain_of_two_tables, tmp_path, at_s, label, broken
+):
+    """Of the old one the item is the last that was written; in the new one nobody wrote it."""
+    with_baseline(tmp_path / "archive", {"a": ONE}, at_s, label=label)
+    chain = chain_of_two_tables(INSERT_ONE, later(1, "INSERT", None, TWO, key="b"))
+    assert [(found.missing, found.cause) for found in chain.breaks] == [("INSERT", Cause.BETWEEN_TABLES)] * broken
+
+
+def test_a_baseline_that_is_not_complete_shows_nothing(chain_of, tmp_path):
+    """What it does not list may be there."""
+    with_baseline(tmp_path / "archive", {"a": TWO}, T0 + FAR_S, is_complete=False)
+    assert chain_of(INSERT_ONE).broken == 0
+
+
+def test_sequence_numbers_may_be_longer_than_any_number_that_the_engine_has(chain_of):
+    """Up to 40 digits (format.md §4); they are compared as numbers, whatever their length."""
+    long = 9 * 10**39
+    records = [
+        change(long + 2, "MODIFY", ONE, TWO, at_s=T0),
+        INSERT_ONE,
+        change(long + 10, "MODIFY", THREE, ONE, at_s=T0),
+    ]
+    chain = chain_of(*records)
+    assert (chain.links, chain.comparable) == (2, 2)
+    assert [(found.missing, found.since.change_id) for found in chain.breaks] == [("MODIFY", f"{long + 2:032x}")]
+
+
+def test_a_break_in_another_item_is_told_when_the_first_is_left_out(chain_of):
+    """Outside the range, or in conflict: the others are looked at none the less."""
+    records = [
+        change(n, op, *images, key=key)
+        for key, n, op, images in [
+            ("a", 1, "INSERT", (None, ONE)),
+            ("a", 3, "REMOVE", (TWO,)),
+            ("b", 11, "INSERT", (None, ONE)),
+            ("b", 13, "MODIFY", (TWO, THREE)),
+            ("b", 15, "REMOVE", (TWO,)),
+        ]
+    ]
+    chain = chain_of(*records, since_ms=(T0 + 10) * 1000)
+    assert (chain.broken, chain.items) == (2, 1)
+    assert [(found.cause, found.cause.value) for found in chain.breaks] == [(Cause.WITHIN_STREAM, "within-stream")] * 2
+
+
+def test_causes_are_words_that_scripts_compare():
+    """In reports (docs/answers.md)."""
+    assert [cause.value for cause in Cause] == ["within-stream", "between-streams", "between-tables", "beside-baseline"]
 
 
 # --- simulated histories ---
