@@ -91,6 +91,7 @@ def test_every_form_of_arn_is_asked_of_kms(arn):
     [
         "arn:",
         "arn:aws:s3:::bucket",
+        "arn:aw:kms:eu-west-1:123456789012:key/x",
         "arn:aws:kms:eu-west-1:12345678901:key/x",
         "arn:aws:kms:eu-west-1:1234567890123:key/x",
         "arn:aws:kms:eu-west-1:123456789012:key/",
