@@ -159,6 +159,15 @@ def test_an_ordinary_row_may_lack_images_and_have_an_identity():
             assert is_ordinary(checker, row_of(delivered | {"userIdentity": {"type": "Service", "principalId": note}}))
 
 
+def test_no_image_stands_beside_one_beyond_ascii():
+    """Such a column is looked at text by text."""
+    checker = warm()
+    one, two = record(7, OldImage=IMAGE | {"pk": {"S": "é"}}), record(8)
+    del two["dynamodb"]["OldImage"]
+    rows = [row_of(one), row_of(two)]
+    assert checker.ordinary_leaves(columns_of(rows), named(rows)) == [leaf_as_written(row) for row in rows]
+
+
 @pytest.mark.parametrize("second", [EARLIEST_S, EARLIEST_S + 3599, LATEST_S - 3600, LATEST_S - 1])
 def test_the_first_and_the_last_second_of_all_are_ordinary(second):
     """2012 to 2100, as every record (format.md §4)."""
