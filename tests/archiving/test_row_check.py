@@ -315,6 +315,22 @@ def test_order_holds_from_one_batch_of_rows_to_the_next():
     assert len(BulkCheck(SOURCE).check([columns_of([one]), columns_of([two])], named([one, two]))) == 2
 
 
+def test_a_batch_that_begins_with_the_last_number_is_compared_in_full():
+    """Both batches rise by themselves; the same change, or one that belongs before it, stands at the seam."""
+    one, two, three = (row_of(record(number)) for number in (1, 2, 3))
+    twin = changed(two, change_id="f" * 32)
+    place = named([one, two, twin, three])
+    assert len(BulkCheck(SOURCE).check([columns_of([one, two]), columns_of([twin, three])], place)) == 4
+    for first, second in (([one, twin], [two, three]), ([one, two], [two, three])):
+        with pytest.raises(ValueError, match=r"row 2, .*not in order, or there twice"):
+            BulkCheck(SOURCE).check([columns_of(first), columns_of(second)], named([*first, *second]))
+    other = row_of(record(2, SizeBytes=121))
+    low, high = sorted([two, other], key=leaf_as_written)
+    assert BulkCheck(SOURCE).check([columns_of([one, low]), columns_of([high])], named([one, low, high]))
+    with pytest.raises(ValueError, match=r"row 2, .*not in order"):
+        BulkCheck(SOURCE).check([columns_of([one, high]), columns_of([low])], named([one, high, low]))
+
+
 def test_a_segment_has_rows():
     """An empty one would state a root of nothing."""
     with pytest.raises(ValueError, match="no rows"):
