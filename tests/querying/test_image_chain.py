@@ -330,7 +330,8 @@ def test_a_baseline_is_of_the_table_that_its_stream_or_its_time_tells(
 ):
     """Of the old one the item is the last that was written; in the new one nobody wrote it."""
     with_baseline(tmp_path / "archive", {"a": ONE}, at_s, label=label)
-    chain = chain_of_two_tables(INSERT_ONE, later(1, "INSERT", None, TWO, key="b"))
+    long_before = change(1, "INSERT", None, ONE, at_s=T0 - FAR_S)
+    chain = chain_of_two_tables(long_before, later(1, "INSERT", None, TWO, key="b"))
     assert [(found.missing, found.cause) for found in chain.breaks] == [("INSERT", Cause.BETWEEN_TABLES)] * broken
 
 
