@@ -9,6 +9,7 @@ VENV := .venv
 EMUL := .emul
 LAMBDA := .lambda
 SAM := .sam
+BENCH := .bench
 BIN := $(VENV)/bin
 WORKERS ?= 2
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3)
@@ -17,6 +18,7 @@ EMULATORS := $(if $(DDBTRAIL_EMULATORS),,$(EMUL)/.locked)
 INSTALLED := $(VENV)/.installed
 RUNTIME := $(LAMBDA)/.locked
 DEPLOYER := $(SAM)/.locked
+PEERS := $(BENCH)/.locked
 # Lambda's runtime is Python 3.13, whatever else this machine has.
 LAMBDA_PYTHONS := $(or $(LAMBDA_PYTHON),python3.13 $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python3.13))
 
@@ -96,6 +98,10 @@ test-rgw: $(INSTALLED) ## Run the tests that need Ceph RADOS Gateway
 bench: $(INSTALLED) $(EMULATORS) ## Measure; docs/performance.md says what the figures mean
 	@$(BIN)/python -m benchmarks
 
+.PHONY: bench-peers
+bench-peers: $(INSTALLED) $(PEERS) ## Measure Spark, Delta Lake and others at the same question (needs Java 17)
+	@DDBTRAIL_BENCH_PYTHON=$(BENCH)/bin/python $(BIN)/python -m benchmarks peers
+
 .PHONY: package
 package: $(INSTALLED) ## Build the Lambda packages, and the templates that deploy them, into build/
 	@$(BIN)/python -m infra.build $(if $(CODE_BUCKET),--code-bucket $(CODE_BUCKET))
@@ -130,8 +136,10 @@ lock: ## Write the locks anew from pyproject.toml (with the oldest supported Pyt
 	@rm -rf build/lock && mkdir -p build/lock
 	@python3.11 -m venv build/lock/dev && $(call pip,build/lock/dev,-e '.[dev]' hatchling editables)
 	@python3.11 -m venv build/lock/emulators && $(call pip,build/lock/emulators,ministack==1.5.33 boto3 cryptography duckdb)
+	@python3.11 -m venv build/lock/bench && $(call pip,build/lock/bench,pyspark deltalake pyarrow)
 	@build/lock/dev/bin/python -m pip freeze --exclude-editable >requirements/dev.txt
 	@build/lock/emulators/bin/python -m pip freeze >requirements/emulators.txt
+	@build/lock/bench/bin/python -m pip freeze >requirements/bench.txt
 	@rm -rf build/lock
 
 # boto3 is of the month in which Lambda got Python 3.13: no runtime has an older one. aws-sam-cli is there for the
@@ -156,17 +164,20 @@ lock-lambda: $(INSTALLED) $(RUNTIME) ## Write the locks of the Lambda packages, 
 clean: ## Remove caches and what was built
 	@rm -rf build dist .aws-sam demo-archive .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -not -path './.emul/*' -not -path './.lambda/*' \
-		-not -path './.sam/*' -prune -exec rm -rf {} +
+		-not -path './.sam/*' -not -path './.bench/*' -prune -exec rm -rf {} +
 
 .PHONY: clean-all
-clean-all: clean ## Remove .venv, .emul, .lambda and .sam too
-	@rm -rf $(VENV) $(EMUL) $(LAMBDA) $(SAM)
+clean-all: clean ## Remove .venv, .emul, .lambda, .sam and .bench too
+	@rm -rf $(VENV) $(EMUL) $(LAMBDA) $(SAM) $(BENCH)
 
 $(VENV)/.locked: requirements/dev.txt
 	$(call install_locked,$(VENV),requirements/dev.txt)
 
 $(EMUL)/.locked: requirements/emulators.txt
 	$(call install_locked,$(EMUL),requirements/emulators.txt)
+
+$(PEERS): requirements/bench.txt
+	$(call install_locked,$(BENCH),requirements/bench.txt)
 
 $(RUNTIME): requirements/runtime.txt
 	$(call install_for_lambda,$(LAMBDA),requirements/runtime.txt)

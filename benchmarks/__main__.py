@@ -1,8 +1,8 @@
-"""`python -m benchmarks [archiver|reading|rows|seal-gate|startup|verifying]`: everything, or one part."""
+"""`python -m benchmarks [PART…]`: everything, or the parts named: the names are those of `PARTS`."""
 
 import sys
 
-from benchmarks import archiver, reading, seal_gate, startup, verify_rows, verifying
+from benchmarks import archiver, latency, long_history, peers, reading, seal_gate, startup, verify_rows, verifying
 
 PARTS = {
     "archiver": archiver,
@@ -11,6 +11,9 @@ PARTS = {
     "seal-gate": seal_gate,
     "verifying": verifying,
     "rows": verify_rows,
+    "peers": peers,
+    "latency": latency,
+    "long-history": long_history,
 }
 
 for name in sys.argv[1:] or PARTS:
