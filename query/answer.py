@@ -6,12 +6,15 @@ Invariant: absent and unknown are never None or an empty item: an outcome says w
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from archiver.format.layout import Trail
 from archiver.format.values import native_attributes, plain_attributes
+
+if TYPE_CHECKING:
+    from query.tellers import Tellers
 
 TTL_PRINCIPAL: Final = "dynamodb.amazonaws.com"
 TTL_ACTOR: Final = "dynamodb-ttl"
@@ -42,8 +45,8 @@ class Basis(StrEnum):
 class Change:
     """One change record as evidence holds it, duplicates removed. JSON columns are canonical text; times epoch ms.
 
-    `effective_ms` is the running maximum of `changed_at_ms` along the item's changes; `segment` the object it was read
-    from, `is_sealed` whether that object is sealed (None in a trail without seals, or where seals were not checked).
+    `effective_ms` is the running maximum of `changed_at_ms` along the item's changes; `segment` the object of evidence
+    that tells of it, which `tellers` knows by the number `told_by`.
     """
 
     trail: Trail
@@ -60,8 +63,18 @@ class Change:
     new_image: str | None
     user_identity: str | None
     event: str
-    segment: str
-    is_sealed: bool | None = None
+    tellers: "Tellers" = field(repr=False, compare=False)
+    told_by: int = field(repr=False, compare=False)
+
+    @property
+    def segment(self) -> str:
+        """The full name of the segment that tells of it; it may have to be looked up where runs are read."""
+        return self.tellers[self.told_by]
+
+    @property
+    def is_sealed(self) -> bool | None:
+        """Whether that segment is sealed; None in a trail without seals, or where seals were not checked."""
+        return self.tellers.is_sealed(self.told_by)
 
     @property
     def order(self) -> tuple[str, str]:

@@ -8,10 +8,13 @@ from pathlib import Path
 from archiver.format.layout import Trail
 from query.catalog import Evidence, find_trail, trails
 from query.coverage import coverage_of
+from query.derived.live import live_runs
+from query.derived.segment_table import read_segment_table
 from query.engine import Engine
 from query.key_schema import ANY_TABLE, KeySchema
-from query.rows import Reader, label_spans
-from query.sealed import SealReader
+from query.rows import Reader
+from query.sealed import Sealed, SealReader
+from query.selection import Selection
 from query.settings import Settings
 from query.source import Access, Source, open_source
 from query.table import Table, key_schema_of
@@ -52,9 +55,11 @@ class Archive:
         now_ms: Clock = _now_ms,
         zone: str | None = None,
         seals: SealReader | None = None,
+        derived: Source | None = None,
     ) -> None:
         self.url = source.url
         self._source = source
+        self._derived = derived
         self._new_engine = new_engine
         self._key_schema = key_schema or {}
         self._now_ms = now_ms
@@ -70,38 +75,60 @@ class Archive:
         """A summary of every trail, in order of account, region and table name. Reads every segment."""
         return [self._summary(trail) for trail in trails(self._source)]
 
-    def table(self, ref: str) -> Table:
+    def table(self, ref: str, *, with_derived: bool = True) -> Table:
         """The table that a name, `region/name`, `account/region/name` or ARN means.
 
-        Raises UnknownTable with the closest names, or AmbiguousTable with the candidates; SealMismatch for a trail
-        whose log does not hold together, is not signed with the pinned key, or names what is not there.
+        Answers come from runs and snapshots where there are any, and are the same as from evidence alone
+        (`with_derived` is false). Raises UnknownTable with the closest names, or AmbiguousTable with the candidates;
+        SealMismatch for a trail whose log does not hold together, is not signed with the pinned key, or names what is
+        not there.
         """
-        return self._table(self.trail(ref))
+        return self._table(self.trail(ref), with_derived=with_derived)
 
     def trail(self, ref: str) -> Trail:
         """The trail that a reference names; nothing of it is listed. Raises as `table`."""
         return find_trail(trails(self._source), parse_table_ref(ref))
 
-    def _table(self, trail: Trail) -> Table:
+    def _table(self, trail: Trail, *, with_derived: bool) -> Table:
         names = self._key_schema.get(trail.table_name) or self._key_schema.get(ANY_TABLE)
-        sealed = None if self._seals is None else self._seals.read(trail)
-        evidence = Evidence.of(self._source, trail, sealed)
+        evidence, reader = self._chosen(trail, with_runs=with_derived)
         return Table(
             evidence,
-            Reader(self._source, evidence.segments),
+            reader,
             self._new_engine(),
             key_names=names,
             now_ms=self._now_ms,
             zone=self._zone,
+            choose_anew=lambda with_runs: self._chosen(trail, with_runs=with_runs and with_derived, anew=True),
         )
+
+    def _chosen(self, trail: Trail, *, with_runs: bool, anew: bool = False) -> tuple[Evidence, Reader]:
+        """What there is of a trail by now, and how it is read."""
+        derived = self._derived if with_runs and self._seals is not None else None
+        sealed = None if derived is None else self._sealed_beside_runs(trail, derived, anew=anew)
+        if sealed is None and self._seals is not None:
+            sealed = self._seals.read(trail)
+        evidence = Evidence.of(self._source, trail, sealed)
+        everything = Selection(evidence.segments, evidence.runs)
+        return evidence, Reader(self._source, trail, everything, derived if evidence.runs else None)
+
+    def _sealed_beside_runs(self, trail: Trail, derived: Source, *, anew: bool) -> Sealed | None:
+        """What is sealed beside the runs that there are; None without any, or if they are of another log."""
+        assert self._seals is not None
+        runs = live_runs(derived, trail, anew=anew)
+        if not runs:
+            return None
+        table = read_segment_table(derived, runs[-1])
+        return self._seals.read_after(trail, runs, frozenset(segment.path for segment in table))
 
     def _summary(self, trail: Trail) -> TableSummary:
         sealed = None if self._seals is None else self._seals.read(trail, may_be_unsealed=True)
         evidence = Evidence.of(self._source, trail, sealed)
         with self._new_engine().ask() as question:
-            Reader(self._source, evidence.segments).read_segments(question, evidence.segments)
+            reader = Reader(self._source, trail, Selection(evidence.segments))
+            reader.read(question)
             descriptions = [baseline.description for baseline in evidence.baselines]
-            coverage = coverage_of(label_spans(question), evidence.streams, descriptions)
+            coverage = coverage_of(reader.spans(question), evidence.streams, descriptions)
             changes, items = question.rows("count_changes")[0]
         return TableSummary(
             account=trail.account,
@@ -130,6 +157,7 @@ def open_archive(
     key_schema: Mapping[str, tuple[str, ...]] | None = None,
     zone: str | None = None,
     check_seals: bool | None = None,
+    derived_url: str | None = None,
     pinned_key: Path | None = None,
     now_ms: Clock = _now_ms,
 ) -> Archive:
@@ -137,7 +165,8 @@ def open_archive(
 
     `settings` (the CLI's configuration) fills in what is not given. `memory_limit` is a size as DuckDB writes it
     (`4GB`), `key_schema` names the key attributes of tables whose stream description is missing, `zone` is the zone of
-    times without one. Sealed files are checked against their seals unless `check_seals` is false; `pinned_key` is the
+    times without one. `derived_url` is where runs and snapshots lie: of a folder in itself, else nowhere if not given.
+    Sealed files are checked against their seals unless `check_seals` is false; `pinned_key` is the
     public key (PEM) that must have signed the logs. Raises UnreadableArchive or UsageError.
     """
     settings = settings or Settings()
@@ -151,6 +180,8 @@ def open_archive(
         access = Access(**chosen, **cache, cache_limit_bytes=settings.cache_limit_bytes)  # type: ignore[arg-type]
     configured = {name: table.key_schema for name, table in settings.tables.items() if table.key_schema}
     source = open_source(url, access)
+    derived_url = derived_url or settings.derived_url or (None if url.startswith("s3://") else url)
+    derived = source if derived_url == url else None if derived_url is None else _derived_source(derived_url, access)
     is_checked = settings.check_seals if check_seals is None else check_seals
     return Archive(
         source,
@@ -159,7 +190,15 @@ def open_archive(
         now_ms=now_ms,
         zone=zone or settings.tz,
         seals=_seal_reader(source, access, pinned_key or settings.pinned_key) if is_checked else None,
+        derived=derived,
     )
+
+
+def _derived_source(url: str, access: Access) -> Source | None:
+    """Where derived data lies; None for a folder that nobody has made yet."""
+    if not url.startswith("s3://") and not Path(url.removeprefix("file://")).is_dir():
+        return None
+    return open_source(url, access)
 
 
 def _seal_reader(source: Source, access: Access, pinned_key: Path | None) -> SealReader:

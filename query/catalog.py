@@ -8,8 +8,8 @@ a question which would have read it finds out.
 import difflib
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
@@ -22,8 +22,12 @@ from archiver.format.layout import (
     StreamSource,
     Trail,
     hour_folder,
+    hour_of,
+    parse_late_name,
     parse_stream_name,
 )
+from query.derived.live import LiveRun
+from query.derived.tail import TAIL_MS
 from query.errors import AmbiguousTable, CorruptSegment, UnknownTable, UnreadableArchive
 from query.seal_log import SealMismatch
 from query.sealed import WITHOUT_SEALS, Sealed, check_sealed, missing
@@ -60,7 +64,8 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one trail before any file of rows is read; segments in order of hour and name.
+    """What is known of one trail before any file of rows is read; segments in order of hour and name, without those
+    whose rows are in `runs`.
 
     `sealed_to_ms` (epoch ms) is the end of what the newest seal looked at; None in a trail without seals, or where
     nobody looked.
@@ -71,6 +76,7 @@ class Evidence:
     streams: dict[str, StreamDescription]
     baselines: tuple[Baseline, ...]
     sealed_to_ms: int | None = None
+    runs: tuple[LiveRun, ...] = ()
 
     @classmethod
     def of(cls, source: Source, trail: Trail, sealed: Sealed | None = None) -> Self:
@@ -85,6 +91,7 @@ class Evidence:
             streams=_streams(source, trail, sealed),
             baselines=_baselines(source, trail, sealed),
             sealed_to_ms=None if sealed is None else sealed.to_ms,
+            runs=() if sealed is None else sealed.runs,
         )
 
 
@@ -159,7 +166,37 @@ def find_trail(known: Sequence[Trail], ref: TableRef) -> Trail:
     )
 
 
+def _segments_beside_runs(source: Source, trail: Trail, sealed: Sealed) -> tuple[SegmentFile, ...]:
+    """What was sealed after the runs, as the log says, and the tail: what is not sealed, by listing where it can be."""
+    prefix, since_ms = trail.prefix, hour_of(sealed.to_ms - TAIL_MS)
+    found = {
+        path: SegmentFile(SegmentName.parse(path), StoredObject(prefix + path, said.size_bytes or 0), True, said.sha256)
+        for path, said in sealed.segments.items()
+    }
+    listed = source.objects(f"{prefix}segments/", start_after=prefix + hour_folder(since_ms))
+    day = datetime.fromtimestamp(since_ms / 1000, UTC) - timedelta(days=1)
+    markers = source.objects(f"{prefix}late/", start_after=f"{prefix}late/{day:%Y-%m-%d}/")
+    announced = {segment for marker in markers if (segment := _announced(trail, marker)) is not None}
+    known = {*found, *sealed.in_runs, *(stored.name.removeprefix(prefix) for stored in listed)}
+    for path in sorted(announced - known):
+        listed += [stored for stored in source.objects(prefix + path) if stored.name == prefix + path]
+    for stored in listed:
+        path = stored.name.removeprefix(prefix)
+        if path not in sealed.in_runs and path not in found:
+            found[path] = replace(_segment(trail, stored), is_sealed=False)
+    return tuple(sorted(found.values(), key=lambda segment: segment.stored))
+
+
+def _announced(trail: Trail, marker: StoredObject) -> str | None:
+    """The segment that a late marker announces."""
+    with suppress(ValueError):
+        return parse_late_name(marker.name.removeprefix(trail.prefix))[1].compose()
+    return None
+
+
 def _segments(source: Source, trail: Trail, sealed: Sealed | None) -> tuple[SegmentFile, ...]:
+    if sealed is not None and sealed.runs:
+        return _segments_beside_runs(source, trail, sealed)
     listed = source.objects(f"{trail.prefix}segments/")
     found = [_segment(trail, stored, sealed) for stored in listed]
     if sealed is None or sum(segment.is_sealed is True for segment in found) == len(sealed.segments):

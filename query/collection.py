@@ -13,9 +13,11 @@ import orjson
 from archiver.format.keytext import key_text
 from query.answer import Version
 from query.conflicts import Conflict
+from query.derived.by_key import Wanted
 from query.history import Row, changes_of_item, conflicts_of, versions_of
 from query.item import Item
 from query.plan import ReadPlan, plan_changes
+from query.tellers import Tellers
 from query.versioned import Versioned
 
 if TYPE_CHECKING:
@@ -28,19 +30,31 @@ class Collection(Versioned):
     def __init__(self, table: "Table", partition: Mapping[str, Any]) -> None:
         self.table = table
         self.key = dict(partition)
-        self._segments = table.evidence.segments
 
     @cached_property
-    def _rows(self) -> dict[str, list[Row]]:
-        table = self.table
+    def _read(self) -> tuple[dict[str, list[Row]], Tellers]:
+        """Its rows by item, and what they say of the segments they come from."""
         ((name, value),) = self.key.items()
-        rows: dict[str, list[Row]] = {}
-        with table.engine.ask() as question:
-            table.reader.read_segments(question, table.evidence.segments)
-            for row in question.arrow("collection_rows", {"pk": key_text(value)}).to_pylist():
-                if row["pk"] is not None or orjson.loads(row["item_key"]).get(name) == value:
-                    rows.setdefault(row["item_key"], []).append(row)
-        return rows
+        pk = key_text(value)
+
+        def read(table: "Table") -> tuple[dict[str, list[Row]], Tellers]:
+            rows: dict[str, list[Row]] = {}
+            with table.engine.ask() as question:
+                table.reader.read_items(question, Wanted(pk=pk))
+                for row in question.arrow("collection_rows", {"pk": pk}).to_pylist():
+                    if row["pk"] is not None or orjson.loads(row["item_key"]).get(name) == value:
+                        rows.setdefault(row["item_key"], []).append(row)
+            return rows, table.reader.tellers()
+
+        return self.table.asked(read)
+
+    @property
+    def _rows(self) -> dict[str, list[Row]]:
+        return self._read[0]
+
+    @property
+    def _tellers(self) -> Tellers:
+        return self._read[1]
 
     @property
     def plan(self) -> ReadPlan:
@@ -49,7 +63,7 @@ class Collection(Versioned):
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
         """The changes of the collection that evidence contradicts itself about."""
-        return tuple(conflict for rows in self._rows.values() for conflict in conflicts_of(rows, self._segments))
+        return tuple(conflict for rows in self._rows.values() for conflict in conflicts_of(rows, self._tellers))
 
     def items(self) -> list[Item]:
         """The items of the collection that have a recorded change, in order of item key."""
@@ -61,8 +75,8 @@ class Collection(Versioned):
         versions = [
             version
             for rows in self._rows.values()
-            if not conflicts_of(rows, self._segments)
-            for version in versions_of(changes_of_item(self.table.trail, rows, self._segments))
+            if not conflicts_of(rows, self._tellers)
+            for version in versions_of(changes_of_item(self.table.trail, rows, self._tellers))
         ]
         versions.sort(key=lambda version: (version.change.order, version.item_key) if version.change else ((), ""))
         return versions

@@ -5,8 +5,9 @@ duplicates.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from archiver.format.values import same_attributes
 
@@ -25,12 +26,18 @@ class Conflict:
     differs: tuple[str, ...]
 
 
+class Names(Protocol):
+    """What segments are called, by the number that rows bear (`query.tellers`)."""
+
+    def __getitem__(self, told_by: int, /) -> str: ...
+
+
 def find_conflicts(
     rows: Sequence[tuple[str, str, str, str, int, str | None, str | None, int]],
-    names: Sequence[str] | Mapping[int, str],
+    names: Names,
 ) -> tuple[Conflict, ...]:
     """The changes whose rows differ as values. A row: item key, label, sequence number, operation, creation time in ms,
-    old and new image, and the index of its segment among `names`.
+    old and new image, and which segment tells of it, by `names`.
     """
     told: dict[tuple[str, str, str], list[tuple[str, int, str | None, str | None, int]]] = defaultdict(list)
     for item_key, label, sequence_number, *rest in rows:

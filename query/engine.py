@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from archiver.format.columns import BASELINE_COLUMNS, SEGMENT_COLUMNS
+from query.derived.columns import RUN_SCHEMA, SNAPSHOT_SCHEMA
 from query.errors import EngineFailure, UsageError
 from query.gate import EvidenceFile, Gate, Kind, corrupt
 
@@ -27,7 +28,9 @@ _SETTINGS: Final = {
     "python_enable_replacements": "false",
 }
 _ROWS_PER_BATCH: Final = 50_000
-_COLUMNS: Final = {tuple(column.name for column in columns) for columns in (SEGMENT_COLUMNS, BASELINE_COLUMNS)}
+_COLUMNS: Final = {tuple(column.name for column in columns) for columns in (SEGMENT_COLUMNS, BASELINE_COLUMNS)} | {
+    tuple(schema.names) for schema in (RUN_SCHEMA, SNAPSHOT_SCHEMA)
+}
 
 
 class Engine:
@@ -74,33 +77,57 @@ class Question:
         """Another question on the same engine, with temporary relations of its own."""
         return Question(self._connection.cursor(), self._gate)
 
-    def load_segments(self, segments: Sequence[EvidenceFile]) -> None:
-        """Reads segments into the relation `loaded`, which every later question on the same engine sees."""
-        self._check(segments, kind="segment")
-        self.set("segment_files", [str(file.path) for file in segments])
-        self.run("changes")
+    def load_changes(self, segments: Sequence[EvidenceFile], runs: Sequence[EvidenceFile]) -> None:
+        """Reads segments and runs into the relation `loaded`, which every later question on the same engine sees."""
+        self.read_changes(segments, runs)
         self.run("loaded")
 
-    def use_loaded(self, segments: Sequence[EvidenceFile]) -> None:
+    def use_loaded(self, files: Sequence[EvidenceFile]) -> None:
         """Makes the rows that were loaded the relation `changes`."""
-        self._files = [*self._files, *segments]
+        self._files = [*self._files, *files]
         self.run("changes_loaded")
 
-    def read_segments(self, segments: Sequence[EvidenceFile]) -> None:
-        """Makes the rows of segments the relation `changes`. Raises CorruptSegment for a file that is no segment."""
-        self._check(segments, kind="segment")
-        self._read("changes", "segment_files", segments)
+    def read_changes(
+        self,
+        segments: Sequence[EvidenceFile],
+        runs: Sequence[EvidenceFile],
+        *,
+        rows_of_runs: "pa.Table | None" = None,
+    ) -> None:
+        """Makes the rows of segments and of the parts of runs the relation `changes`; `rows_of_runs` are rows that were
+        read already. Raises CorruptSegment or SealMismatch for a file that is not what it should be.
+        """
+        self.check(segments, "segment")
+        self.check(runs, "run")
+        self.set("first_run_file", len(segments))
+        if segments:
+            self.set("segment_files", [str(file.path) for file in segments])
+            self.run("segment_changes")
+        if runs:
+            self.set("run_files", [str(file.path) for file in runs])
+            self.run("run_changes")
+        if rows_of_runs is not None:
+            self.register("run_items", rows_of_runs)
+            self.run("run_changes_of_items")
+        has_runs = bool(runs) or rows_of_runs is not None
+        kind = (
+            "from_both"
+            if segments and has_runs
+            else "from_segments"
+            if segments
+            else "from_runs"
+            if has_runs
+            else "empty"
+        )
+        self.run(f"changes_{kind}")
 
     def read_baseline(self, relation: str, parts: Sequence[EvidenceFile]) -> None:
         """Makes the items of a baseline's parts the relation `floor` or `ceiling`; with no parts, an empty one."""
-        self._check(parts, kind="baseline")
-        self._read(relation, f"{relation}_files", parts)
-
-    def _read(self, relation: str, variable: str, read: Sequence[EvidenceFile]) -> None:
-        if not read:
+        self.check(parts, "baseline")
+        if not parts:
             self.run(f"{relation}_empty")
             return
-        self.set(variable, [str(file.path) for file in read])
+        self.set(f"{relation}_files", [str(file.path) for file in parts])
         self.run(relation)
 
     def set(self, name: str, value: object) -> None:
@@ -119,10 +146,12 @@ class Question:
         with self._errors():
             return self._connection.execute(sql(statement), values).fetchall()
 
-    def batches(self, statement: str, values: Mapping[str, Any] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, statement: str, values: Mapping[str, Any] | None = None, *, rows_at_once: int = _ROWS_PER_BATCH
+    ) -> Iterator[pa.RecordBatch]:
         """The rows of one of the `.sql` files as Arrow batches; read them to the end before the next statement."""
         with self._errors():
-            yield from self._connection.sql(sql(statement), params=values).to_arrow_reader(_ROWS_PER_BATCH)
+            yield from self._connection.sql(sql(statement), params=values).to_arrow_reader(rows_at_once)
 
     def arrow(self, statement: str, values: Mapping[str, Any] | None = None) -> pa.Table:
         """The rows of one of the `.sql` files as an Arrow table."""
@@ -133,8 +162,8 @@ class Question:
         """Makes an Arrow table a relation of this question."""
         self._connection.register(relation, table)
 
-    def _check(self, read: Sequence[EvidenceFile], *, kind: Kind) -> None:
-        """Lets only whole evidence through, before any row of it is read."""
+    def check(self, read: Sequence[EvidenceFile], kind: Kind) -> None:
+        """Lets only whole files through, before any row of them is read. Raises SealMismatch or CorruptSegment."""
         self._files = [*self._files, *read]
         self._gate.check(read, kind)
 

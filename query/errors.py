@@ -64,10 +64,29 @@ class UnreadableArchive(QueryError):
     code = "unreadable-archive"
 
 
+class DerivedGone(UnreadableArchive):
+    """A file of a run or a snapshot has gone since it was chosen: whoever asked chooses once more."""
+
+    code = "derived-gone"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is gone",
+            why="runs and snapshots went while the question was answered, twice",
+            hint="run the command again, or add --no-derived to answer from evidence alone",
+        )
+
+
 class CorruptSegment(UnreadableArchive):
     """A file of the archive is truncated, damaged or not ours; nothing was answered from the rest."""
 
     code = "corrupt-segment"
+
+
+class UnwritableStore(QueryError):
+    """What was derived could not be put, or taken away, where derived data is kept."""
+
+    code = "unwritable-store"
 
 
 class IdentityConflict(QueryError):

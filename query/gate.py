@@ -20,7 +20,7 @@ from archiver.format.stamp import check_stamp, has_pair
 from query.errors import CorruptSegment
 from query.sealed import check_sealed
 
-Kind = Literal["segment", "baseline"]
+Kind = Literal["segment", "baseline", "run", "snapshot"]
 
 # Hashing lets other threads run, so files are checked on all cores; a handful of files is not worth the threads.
 _FILES_PER_THREAD: Final = 16
@@ -77,6 +77,9 @@ def _looks(file: EvidenceFile) -> tuple[int, int, int]:
 def _check_file(file: EvidenceFile, kind: Kind) -> None:
     try:
         content = file.path.read_bytes()
+        if kind in {"run", "snapshot"}:
+            check_sealed(file.name, sha256(content).hexdigest(), file.sha256 or "none")
+            return
         if file.is_sealed:
             check_sealed(file.name, sha256(content).hexdigest(), file.sha256 or "none")
         if not has_pair(content, METADATA_KIND, kind.encode()):

@@ -10,22 +10,22 @@ from typing import Any
 
 from archiver.format.layout import Trail
 from query.answer import Change, Version
-from query.catalog import SegmentFile
 from query.conflicts import Conflict, find_conflicts
 from query.errors import IdentityConflict
 from query.plan import ReadPlan
+from query.tellers import Tellers
 
 Row = Mapping[str, Any]
 
 
-def changes_of_item(trail: Trail, rows: Sequence[Row], segments: Sequence[SegmentFile]) -> list[Change]:
+def changes_of_item(trail: Trail, rows: Sequence[Row], tellers: Tellers) -> list[Change]:
     """The changes of one item in order, with effective times. Raises IdentityConflict if rows contradict each other."""
-    conflicts = conflicts_of(rows, segments)
+    conflicts = conflicts_of(rows, tellers)
     if conflicts:
         raise conflict_error(conflicts)
     changes: list[Change] = []
     for row in sorted(rows, key=lambda row: (row["stream_label"], row["sequence_number"])):
-        change = change_of(trail, row, segments)
+        change = change_of(trail, row, tellers)
         if changes and changes[-1].order == change.order:
             continue
         effective_ms = max(change.changed_at_ms, changes[-1].effective_ms) if changes else change.changed_at_ms
@@ -33,9 +33,8 @@ def changes_of_item(trail: Trail, rows: Sequence[Row], segments: Sequence[Segmen
     return changes
 
 
-def change_of(trail: Trail, row: Row, segments: Sequence[SegmentFile]) -> Change:
+def change_of(trail: Trail, row: Row, tellers: Tellers) -> Change:
     """One row as a change; its effective time is that of the row alone."""
-    segment = segments[row["file_index"]]
     return Change(
         trail=trail,
         change_id=row["change_id"],
@@ -51,12 +50,12 @@ def change_of(trail: Trail, row: Row, segments: Sequence[SegmentFile]) -> Change
         new_image=row["new_image"],
         user_identity=row["user_identity"],
         event=row["event"],
-        segment=segment.stored.name,
-        is_sealed=segment.is_sealed,
+        tellers=tellers,
+        told_by=row["told_by"],
     )
 
 
-def conflicts_of(rows: Sequence[Row], segments: Sequence[SegmentFile]) -> tuple[Conflict, ...]:
+def conflicts_of(rows: Sequence[Row], tellers: Tellers) -> tuple[Conflict, ...]:
     """The changes that rows contradict each other about."""
     columns = (
         "item_key",
@@ -66,10 +65,9 @@ def conflicts_of(rows: Sequence[Row], segments: Sequence[SegmentFile]) -> tuple[
         "changed_at_ms",
         "old_image",
         "new_image",
-        "file_index",
+        "told_by",
     )
-    names = {row["file_index"]: segments[row["file_index"]].stored.name for row in rows}
-    return find_conflicts([tuple(row[column] for column in columns) for row in rows], names)
+    return find_conflicts([tuple(row[column] for column in columns) for row in rows], tellers)
 
 
 def conflict_error(conflicts: Sequence[Conflict]) -> IdentityConflict:

@@ -96,8 +96,7 @@ def image_chain(
     baselines = [baseline for baseline in evidence.baselines if baseline.description.complete]
     _find_links(question, reader, coverage, baselines)
     links, comparable, suspect, is_contradicted = question.rows("links_told")[0]
-    names = [segment.stored.name for segment in evidence.segments]
-    conflicts = find_conflicts(question.rows("range_conflicts"), names) if is_contradicted else ()
+    conflicts = find_conflicts(question.rows("range_conflicts"), reader.tellers()) if is_contradicted else ()
     conflicting = {conflict.item_key for conflict in conflicts}
     breaks: list[ImageBreak] = []
     broken, items = 0, set[str]()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from archiver.format.record import item_key_text, key_hints
 from query.answer import Basis, Change, Outcome, State, Version
 from query.catalog import Baseline
+from query.derived.by_key import Wanted
+from query.derived.key_range import RowKey
 from query.diff import AttributeChange
 from query.diff import changes as attribute_changes
 from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCoverage
@@ -69,18 +71,26 @@ class Item(Versioned):
 
     @cached_property
     def _changes(self) -> list[Change]:
-        table = self.table
-        schema = table.key_schema
+        wanted = self._wanted
+
+        def read(table: "Table") -> list[Change]:
+            with table.engine.ask() as question:
+                table.reader.read_items(question, wanted)
+                if wanted.item is None:
+                    rows = question.arrow("item_rows_without_hint", {"item_key": self.item_key})
+                else:
+                    rows = question.arrow("item_rows", {"item_key": self.item_key, "pk": wanted.item.pk})
+            return changes_of_item(table.trail, rows.to_pylist(), table.reader.tellers())
+
+        return self.table.asked(read)
+
+    @cached_property
+    def _wanted(self) -> Wanted:
+        """Where its rows stand in what is sorted by key."""
+        schema = self.table.key_schema
         names = tuple(attribute.name for attribute in schema.attributes) if schema else None
-        pk, _ = key_hints(self.key, names)
-        segments = table.evidence.segments
-        with table.engine.ask() as question:
-            table.reader.read_segments(question, segments)
-            if pk is None:
-                rows = question.arrow("item_rows_without_hint", {"item_key": self.item_key})
-            else:
-                rows = question.arrow("item_rows", {"item_key": self.item_key, "pk": pk})
-        return changes_of_item(table.trail, rows.to_pylist(), segments)
+        pk, sk = key_hints(self.key, names)
+        return Wanted() if pk is None else Wanted(item=RowKey(pk, sk, self.item_key))
 
     @property
     def plan(self) -> ReadPlan:
@@ -96,10 +106,14 @@ class Item(Versioned):
         at = self.table.resolve(when)
         if isinstance(at, Rev):
             return self._state_of_version(at)
-        moment = self.table.moment(at)
-        plan = self.table.plan_as_of(at, moment, tells_absences_apart=True)
-        table = self.table
-        states = reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment, [self.item_key])
+        return self.table.asked(lambda table: self._state_at(table, at, best_effort=best_effort))
+
+    def _state_at(self, table: "Table", at: Instant, *, best_effort: bool) -> ItemState:
+        moment = table.moment(at)
+        plan = table.plan_as_of(at, moment, tells_absences_apart=True)
+        states = reconstruct(
+            table.engine.ask(), table.reader, table.evidence, plan, moment, [self.item_key], self._wanted
+        )
         try:
             if states.conflicts:
                 raise conflict_error(states.conflicts)

@@ -25,7 +25,7 @@ from archiver.format.log_entry import (
 )
 from archiver.format.merkle import leaf_digest, node_digest
 from archiver.format.note import Checkpoint, SignedNote
-from archiver.format.seal import origin_of, parse_seal_name, seal_digest
+from archiver.format.seal import Seal, origin_of, parse_seal_name, seal_digest
 
 _MEMBERS: Final = {"format", "checkpoint", "entries", "previous_sha256", "roots", "size", "size_before"}
 _VERSION: Final = 1  # of what `compose` writes: another one is not read
@@ -64,6 +64,31 @@ class Log:
     _newest_notice: int | None = None
     _seals_since: int = field(default=0, compare=False)
     _entries_since: int = field(default=0, compare=False)
+
+    @classmethod
+    def starting_at(cls, trail: Trail, name: str, content: bytes) -> Self:
+        """A log of which only the seal of that full name is known: what it leads to, not what was sealed until then.
+
+        Raises ValueError, TypeError or KeyError for what is no seal of the trail.
+        """
+        seal = Seal.parse(content)
+        _demand(name == trail.prefix + seal.name, "it is not the seal that its name says")
+        _demand(seal.head.origin == origin_of(trail), "it is of another log")
+        has_notice = any(isinstance(entry, NOTICES) for entry in seal.entries)
+        return cls(
+            trail=trail,
+            newest=(name, content),
+            size=seal.after.size,
+            _roots=list(seal.after.roots),
+            _previous_sha256=seal_digest(content),
+            _interval=seal.interval,
+            _newest_notice=seal.size_before if has_notice else seal.interval.previous_notice,
+        )
+
+    @property
+    def root(self) -> bytes:
+        """The root of the log (32 bytes)."""
+        return _root(self._roots)
 
     @property
     def to_ms(self) -> int:

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from archiver.format.layout import HOUR_MS, hour_of
 from query.catalog import Baseline, Evidence, SegmentFile
+from query.derived.live import LiveRun
+from query.selection import Selection
 from query.source import StoredObject
 
 # Creation times of one item may step back. With a floor, hours this close to either end of what is read are read too.
@@ -59,10 +61,18 @@ class ReadPlan:
 class StatePlan:
     """The evidence that a question about a state reads: segments, and the baselines on both sides of the instant."""
 
-    segments: tuple[SegmentFile, ...]
+    selection: Selection
     floor: Baseline | None
     ceiling: Baseline | None
     read: ReadPlan
+
+    @property
+    def segments(self) -> tuple[SegmentFile, ...]:
+        return self.selection.segments
+
+    @property
+    def runs(self) -> tuple[LiveRun, ...]:
+        return self.selection.runs
 
 
 def plan_state(
@@ -76,7 +86,7 @@ def plan_state(
     (`tells_absences_apart`): that may rest on any change before the floor.
     """
     floor, ceiling = _neighbours(evidence.baselines, at_ms, is_cut=is_cut)
-    segments = evidence.segments
+    segments, runs = evidence.segments, evidence.runs
     steps = [
         "find the last change of each item at or before the instant, and the first one after it, in narrow columns"
     ]
@@ -89,30 +99,52 @@ def plan_state(
             for segment in segments
             if since_ms <= segment.place.hour_ms <= until_ms or segment.place.hour_ms == newest_ms
         )
+        runs = tuple(run for run in runs if run.last_ms >= since_ms and run.first_ms < until_ms + HOUR_MS)
         steps.append("leave out hours before the floor and after the instant")
     steps.append("read the images of the winning rows only")
-    files = [*_segment_files(segments, at_ms), *_baseline_files(floor, "floor"), *_baseline_files(ceiling, "ceiling")]
-    total = len(evidence.segments) + sum(len(baseline.parts) for baseline in evidence.baselines)
-    return StatePlan(segments, floor, ceiling, ReadPlan(question, tuple(files), total, tuple(steps)))
+    files = [
+        *_run_files(runs),
+        *_segment_files(segments, at_ms),
+        *_baseline_files(floor, "floor"),
+        *_baseline_files(ceiling, "ceiling"),
+    ]
+    total = _total(evidence) + sum(len(baseline.parts) for baseline in evidence.baselines)
+    read = ReadPlan(question, tuple(files), total, tuple(steps))
+    return StatePlan(Selection(segments, runs), floor, ceiling, read)
 
 
 def plan_changes(evidence: Evidence, question: str, *, since_ms: int | None, until_ms: int | None) -> ReadPlan:
     """The plan for the changes in a half-open range of `changed_at` (epoch ms; None: no bound)."""
-    chosen = changes_between(evidence.segments, since_ms, until_ms)
-    files = tuple(_planned(segment.stored, "changes of this hour", segment.is_sealed) for segment in chosen)
-    return ReadPlan(question, files, len(evidence.segments), ("read every row of these hours, remove duplicates",))
+    chosen = changes_between(evidence, since_ms, until_ms)
+    files = [_planned(one.stored, "changes of this hour", one.is_sealed) for one in chosen.segments]
+    files = [*_run_files(chosen.runs), *files]
+    return ReadPlan(question, tuple(files), _total(evidence), ("read every row of these hours, remove duplicates",))
 
 
-def changes_between(
-    segments: Sequence[SegmentFile], since_ms: int | None, until_ms: int | None
-) -> tuple[SegmentFile, ...]:
-    """The segments whose hour can hold a change in the range. Exact, since a segment holds one hour of `changed_at`."""
-    return tuple(
+def changes_between(evidence: Evidence, since_ms: int | None, until_ms: int | None) -> Selection:
+    """The segments whose hour can hold a change in the range (exact, since a segment holds one hour of `changed_at`),
+    and the runs that have changes there.
+    """
+    segments = tuple(
         segment
-        for segment in segments
+        for segment in evidence.segments
         if (since_ms is None or segment.place.hour_ms + HOUR_MS > since_ms)
         and (until_ms is None or segment.place.hour_ms < until_ms)
     )
+    runs = tuple(
+        run
+        for run in evidence.runs
+        if (since_ms is None or run.last_ms >= since_ms) and (until_ms is None or run.first_ms < until_ms)
+    )
+    return Selection(segments, runs)
+
+
+def _total(evidence: Evidence) -> int:
+    return len(evidence.segments) + sum(len(run.parts) for run in evidence.runs)
+
+
+def _run_files(runs: Iterable[LiveRun]) -> list[PlannedFile]:
+    return [_planned(part, "a run of sealed changes", is_sealed=True) for run in runs for part in run.parts]
 
 
 def _neighbours(baselines: Sequence[Baseline], at_ms: int, *, is_cut: bool) -> tuple[Baseline | None, Baseline | None]:

@@ -19,6 +19,7 @@ from query.engine import Question
 from query.image_chain import LinkEnd
 from query.plan import changes_between, plan_state
 from query.rows import Reader
+from query.selection import Selection
 from query.state import Moment, reconstruct
 
 if TYPE_CHECKING:
@@ -140,12 +141,15 @@ def reconcile(
         question.run("reconcile_tables")
         held = _hold(question, items)
         current = table if refresh is None else refresh()
-        reader = table.reader if current is table else Reader(current.reader.source, ())
+        reader = (
+            table.reader
+            if current is table
+            else Reader(current.reader.source, current.trail, Selection(()), current.reader.derived)
+        )
         earlier = [one for one in current.evidence.baselines if one.description.to_ms < since_ms]
         evidence = replace(current.evidence, baselines=tuple(earlier))
         with question.beside() as beside:
-            touching = changes_between(evidence.segments, since_ms, until_ms + 1)
-            reader.read_segments(beside, touching)
+            reader.read(beside, changes_between(evidence, since_ms, until_ms + 1))
             _find_touched(question, beside, since_ms, until_ms)
         plan = plan_state(evidence, f"{table.name} beside its items", at_ms=from_ms, is_cut=False)
         states = reconstruct(question, reader, evidence, plan, Moment(from_ms), item_keys)

@@ -1,16 +1,21 @@
-"""Evidence files to the rows of a question: fetched, checked, handed to the engine."""
+"""Files of evidence and of runs to the rows of a question: fetched, checked, handed to the engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from archiver.format.layout import Trail
 from query.catalog import Baseline, SegmentFile
 from query.coverage import LabelSpan
+from query.derived.by_key import RunsByKey, Wanted
+from query.derived.live import LiveRun
 from query.engine import Question
-from query.errors import UnreadableArchive
+from query.errors import DerivedGone, UnreadableArchive
 from query.gate import EvidenceFile
 from query.sealed import missing
+from query.selection import Selection
 from query.source import Source
+from query.tellers import Tellers
 
 # Up to this much compressed evidence is read once and kept (DuckDB spills it beyond its memory limit): where a trail is
 # small or made of many small files, opening them again for every step would cost more than all the rest.
@@ -31,33 +36,61 @@ class Learnt:
 
 
 class Reader:
-    """Opens the evidence of one trail for questions on one engine."""
+    """Opens the evidence of one trail, and the runs made of it, for questions on one engine.
 
-    def __init__(self, source: Source, segments: Sequence[SegmentFile]) -> None:
+    `everything` is all that there is; `derived` is where its runs lie.
+    """
+
+    def __init__(self, source: Source, trail: Trail, everything: Selection, derived: Source | None = None) -> None:
         self.source = source
+        self.derived = derived
         self.learnt = Learnt()
-        self._segments = segments
+        self.everything = everything
+        self._trail = trail
         self._loaded: list[EvidenceFile] | None = None
+        self._by_key = None if derived is None else RunsByKey(derived)
+
+    def tellers(self, selection: Selection | None = None) -> Tellers:
+        """What the rows of a selection say of the segments they come from."""
+        chosen = selection or self.everything
+        return Tellers(self._trail, chosen.segments, chosen.runs, self.derived)
 
     def read_segments(self, question: Question, segments: Sequence[SegmentFile]) -> None:
-        """Makes segments the relation `changes`. Raises SealMismatch or CorruptSegment for one that is not what it
-        should be, UnreadableArchive for one that is gone, SealedObjectMissing for one that only its seal tells of.
+        """Makes the rows of segments the relation `changes`. Raises as `read`."""
+        self.read(question, Selection(tuple(segments)))
+
+    def read(self, question: Question, selection: Selection | None = None) -> None:
+        """Makes the rows of a selection, or of everything, the relation `changes`.
+
+        Raises SealMismatch or CorruptSegment for a file that is not what it should be, UnreadableArchive for one that
+        is gone, SealedObjectMissing for one that only its seal tells of, DerivedGone for a part of a run.
         """
-        is_all = len(segments) == len(self._segments)
-        if not segments or not is_all or sum(file.stored.size_bytes for file in segments) > _KEPT_BYTES:
-            question.read_segments(self._fetch(segments))
+        chosen = selection or self.everything
+        if chosen != self.everything or chosen.size_bytes > _KEPT_BYTES or not (chosen.segments or chosen.runs):
+            question.read_changes(self._fetch(chosen.segments), self._fetch_runs(chosen.runs))
             return
         if self._loaded is None:
-            files = self._fetch(segments)
+            segments, runs = self._fetch(chosen.segments), self._fetch_runs(chosen.runs)
             with question.beside() as loading:
-                loading.load_segments(files)
-            self._loaded = files
+                loading.load_changes(segments, runs)
+            self._loaded = [*segments, *runs]
         question.use_loaded(self._loaded)
 
-    def read_all_segments(self, question: Question) -> list[str]:
-        """Makes all segments of the trail the relation `changes`; their names, in order of `file_index`."""
-        self.read_segments(question, self._segments)
-        return [segment.stored.name for segment in self._segments]
+    def read_items(self, question: Question, wanted: Wanted, selection: Selection | None = None) -> None:
+        """Makes the relation `changes` of all segments of a selection, and of those rows of its runs that are wanted."""
+        chosen = selection or self.everything
+        if not chosen.runs or self._by_key is None or wanted.is_everything or self._loaded is not None:
+            self.read(question, chosen)
+            return
+        files = self._fetch(chosen.segments)
+        question.read_changes(files, [], rows_of_runs=self._by_key.rows(chosen.runs, wanted))
+
+    def spans(self, question: Question, selection: Selection | None = None) -> list[LabelSpan]:
+        """For each stream label its first and last change, and the rows of the longest file: of all runs, as they say
+        themselves, and of the segments that were read.
+        """
+        chosen = selection or self.everything
+        return merged_spans(question, self.everything.runs, has_segments=bool(chosen.segments))
 
     def read_baseline(self, question: Question, relation: str, baseline: Baseline | None) -> None:
         """Makes a baseline the relation `floor` or `ceiling`, its digests checked first."""
@@ -73,6 +106,12 @@ class Reader:
                 for path, part, stored in described
             ],
         )
+
+    def _fetch_runs(self, runs: Sequence[LiveRun]) -> list[EvidenceFile]:
+        if not runs:
+            return []
+        assert self.derived is not None
+        return run_files(self.derived, runs)
 
     def _fetch(self, segments: Sequence[SegmentFile]) -> list[EvidenceFile]:
         gone = [segment.stored.name for segment in segments if segment.is_missing]
@@ -92,6 +131,34 @@ class Reader:
         ]
 
 
-def label_spans(question: Question) -> list[LabelSpan]:
-    """The stream labels among the rows read, with their first and last change."""
-    return [LabelSpan(*row) for row in question.rows("label_spans")]
+def run_files(derived: Source, runs: Sequence[LiveRun]) -> list[EvidenceFile]:
+    """The parts of runs as local files. Raises DerivedGone for one that is gone, UnreadableArchive."""
+    stored = [part for run in runs for part in run.parts]
+    digests = [part.file.sha256 for run in runs for part in run.description.parts]
+    try:
+        paths = derived.fetch(stored)
+    except FileNotFoundError as error:
+        raise DerivedGone(str(error)) from error
+    return [
+        EvidenceFile(path, one.name, sha256=digest) for path, one, digest in zip(paths, stored, digests, strict=True)
+    ]
+
+
+def merged_spans(question: Question, runs: Sequence[LiveRun], *, has_segments: bool) -> list[LabelSpan]:
+    """The spans of runs, by their descriptions, and of the segments that a question has read."""
+    found = [LabelSpan(*row) for row in question.rows("label_spans")] if has_segments else []
+    for run in runs:
+        longest = max((part.rows for part in run.description.parts), default=0)
+        found += [LabelSpan(one.stream_label, one.first_ms, one.last_ms, longest) for one in run.description.spans]
+    by_label: dict[str, list[LabelSpan]] = {}
+    for span in found:
+        by_label.setdefault(span.stream_label, []).append(span)
+    return [
+        LabelSpan(
+            label,
+            min(span.first_ms for span in spans),
+            max(span.last_ms for span in spans),
+            max(span.longest_file_rows for span in spans),
+        )
+        for label, spans in sorted(by_label.items())
+    ]

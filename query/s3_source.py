@@ -1,33 +1,42 @@
 """An archive in S3, read through a local cache of immutable objects. The only file of the reader that talks to S3.
 
-Invariants: objects never change, so a cached copy of the right size is the object; what `fetch` returns are whole local
-files. Nothing is ever written to the archive.
+Invariants: objects never change, so a cached copy of the right size is the object, or the range of it that the copy's
+name says; what `fetch` returns are whole local files. Nothing is ever written to the archive.
 """
 
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from query.errors import UnreadableArchive
-from query.source import HIDDEN, Access, ObjectVersion, StoredObject
+from query.source import HIDDEN, Access, ByteRange, ObjectVersion, StoredObject, Traffic, cut_short
 
 # With 30 ms an answer, 64 requests under way fetch 200 small files in 0.3 s; more gains nothing.
 _REQUESTS_AT_ONCE: Final = 64
+# Ranges are fetched and kept in whole chunks, so that two questions that overlap fetch nothing twice.
+_CHUNK_BYTES: Final = 1 << 16
+# A longer stretch comes faster in several requests.
+_MOST_CHUNKS_A_REQUEST: Final = 128
+_STRETCH: Final = re.compile(r"(0|[1-9][0-9]{0,9})-([1-9][0-9]{0,9})")
 
 
 class S3Source:
-    """An archive in S3, read whole object by whole object into a cache."""
+    """An archive in S3, read into a cache: whole objects, and ranges of large ones."""
 
     def __init__(self, url: str, bucket: str, prefix: str, access: Access) -> None:
         self.url = url
+        self.traffic = Traffic()
         self._prefix = f"{prefix}/" if prefix else ""
         self._bucket = bucket
         self._access = access
-        self._client = _client(bucket, access)
+        self._client = s3_client(bucket, access)
         digest = sha256(f"{access.endpoint_url or ''} {url}".encode()).hexdigest()[:16]
         self._cache = Cache(access.cache_dir.expanduser() / digest, access.cache_limit_bytes)
 
@@ -36,6 +45,7 @@ class S3Source:
 
         with self._errors():
             listed = obstore.list_with_delimiter(self._client, prefix=self._prefix + prefix)
+        self.traffic.add(requests=1)
         return sorted(name.rstrip("/").rpartition("/")[2] for name in listed["common_prefixes"])
 
     def objects(self, prefix: str, *, start_after: str = "", stop_before: str = "") -> list[StoredObject]:
@@ -48,6 +58,7 @@ class S3Source:
         with self._errors():
             # Pages come in order of name, so the first name beyond the range ends the listing.
             for page in obstore.list(self._client, prefix=self._prefix + prefix, offset=offset, chunk_size=1000):
+                self.traffic.add(requests=1)
                 for meta in page:
                     name = meta["path"].removeprefix(self._prefix)
                     if stop_before and name >= stop_before:
@@ -57,6 +68,7 @@ class S3Source:
 
     def fetch(self, wanted: Sequence[StoredObject]) -> list[Path]:
         missing = [stored for stored in wanted if not self._cache.has(stored)]
+        self.traffic.add(cached=sum(stored.size_bytes for stored in wanted) - sum(one.size_bytes for one in missing))
         self._cache.make_room(sum(stored.size_bytes for stored in missing), keep=wanted)
         if missing:
             with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as requests:
@@ -64,12 +76,72 @@ class S3Source:
                     pass
         return [self._cache.path(stored) for stored in wanted]
 
+    def read(self, names: Sequence[str], *, anew: bool = False) -> list[bytes | None]:
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as requests:
+            return list(requests.map(lambda name: self._content(name, anew=anew), names))
+
+    def _content(self, name: str, *, anew: bool) -> bytes | None:
+        """A small object, by its name alone: it never changes while it is there."""
+        import obstore  # noqa: PLC0415
+
+        path = self._cache.path(StoredObject(name, 0))
+        if not anew and path.is_file():
+            content = path.read_bytes()
+            self.traffic.add(cached=len(content))
+            return content
+        self.traffic.add(requests=1)
+        try:
+            with self._errors(name):
+                content = bytes(obstore.get(self._client, self._prefix + name).bytes())
+        except FileNotFoundError:
+            path.unlink(missing_ok=True)
+            return None
+        self.traffic.add(content_bytes=len(content))
+        self._cache.keep(StoredObject(name, len(content)), content)
+        return content
+
+    def read_ranges(self, wanted: Sequence[ByteRange]) -> list[bytes]:
+        needed: dict[StoredObject, set[int]] = {}
+        for stored, offset, length in wanted:
+            if offset + length > stored.size_bytes:
+                raise cut_short(stored.name, stored.size_bytes, offset + length)
+            chunks = range(offset // _CHUNK_BYTES, -(-(offset + length) // _CHUNK_BYTES))
+            needed.setdefault(stored, set()).update(chunks)
+        # In memory from here on: another process may throw away any copy, and so may making room below.
+        held = {stored: self._cache.chunks(stored, numbers) for stored, numbers in needed.items()}
+        self.traffic.add(cached=sum(len(chunk) for chunks in held.values() for chunk in chunks.values()))
+        missing = [
+            Stretch(stored, run.start, run.stop)
+            for stored in needed
+            for run in _runs(needed[stored] - held[stored].keys())
+        ]
+        if missing:
+            self._cache.make_room(sum(stretch.size_bytes for stretch in missing), keep=())
+            with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as requests:
+                for stretch, content in zip(missing, requests.map(self._download_stretch, missing), strict=True):
+                    held[stretch.stored].update(stretch.chunks(content))
+        return [_sliced(held[stored], offset, length) for stored, offset, length in wanted]
+
+    def _download_stretch(self, stretch: "Stretch") -> bytes:
+        import obstore  # noqa: PLC0415
+
+        name, start, length = stretch.stored.name, stretch.start, stretch.size_bytes
+        self.traffic.add(requests=1)
+        with self._errors(name):
+            content = bytes(obstore.get_range(self._client, self._prefix + name, start=start, length=length))
+        self.traffic.add(content_bytes=len(content))
+        if len(content) != length:
+            raise cut_short(name, start + len(content), start + length)
+        self._cache.keep(stretch.copy, content)
+        return content
+
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         pages = self._boto3().get_paginator("list_object_versions")
         try:
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+                self.traffic.add(requests=1)
                 found = [
                     (entry["Key"], entry["VersionId"], is_marker)
                     for members, is_marker in (("Versions", False), ("DeleteMarkers", True))
@@ -94,8 +166,10 @@ class S3Source:
     def _download(self, stored: StoredObject) -> None:
         import obstore  # noqa: PLC0415
 
+        self.traffic.add(requests=1)
         with self._errors(stored.name):
             content = bytes(obstore.get(self._client, self._prefix + stored.name).bytes())
+        self.traffic.add(content_bytes=len(content))
         if len(content) != stored.size_bytes:
             raise UnreadableArchive(
                 f"{stored.name} has {len(content)} bytes, the listing says {stored.size_bytes}",
@@ -146,8 +220,73 @@ class _S3Errors:
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Neighbouring chunks of an object: the numbers of the first, and of the one after the last.
+
+    The cache keeps one file for each: a file for every chunk would be five times as many to look through.
+    """
+
+    stored: StoredObject
+    first: int
+    stop: int
+
+    @classmethod
+    def parse(cls, stored: StoredObject, name: str) -> Self | None:
+        """From the name of its copy inside the folder of that object's; None for any other."""
+        match = _STRETCH.fullmatch(name)
+        return None if match is None else cls(stored, int(match[1]), int(match[2]))
+
+    @property
+    def start(self) -> int:
+        """The first byte of it in the object."""
+        return self.first * _CHUNK_BYTES
+
+    @property
+    def size_bytes(self) -> int:
+        return min(self.stop * _CHUNK_BYTES, self.stored.size_bytes) - self.start
+
+    @property
+    def copy(self) -> StoredObject:
+        """As the cache calls it."""
+        return StoredObject(f"{_stretches(self.stored)}/{self.first}-{self.stop}", self.size_bytes)
+
+    def chunks(self, content: bytes) -> dict[int, memoryview]:
+        """Its content as chunks by number."""
+        view = memoryview(content)
+        return {
+            number: view[place * _CHUNK_BYTES : (place + 1) * _CHUNK_BYTES]
+            for place, number in enumerate(range(self.first, self.stop))
+        }
+
+
+def _stretches(stored: StoredObject) -> str:
+    """The folder of the copies of an object's stretches."""
+    return f"{stored.name}.stretches"
+
+
+def _runs(numbers: Iterable[int]) -> list[range]:
+    """Chunk numbers as ranges, none longer than a request may be."""
+    found: list[range] = []
+    for number in sorted(numbers):
+        if found and number == found[-1].stop and len(found[-1]) < _MOST_CHUNKS_A_REQUEST:
+            found[-1] = range(found[-1].start, number + 1)
+        else:
+            found.append(range(number, number + 1))
+    return found
+
+
+def _sliced(chunks: Mapping[int, memoryview], offset: int, length: int) -> bytes:
+    first, stop = offset // _CHUNK_BYTES, -(-(offset + length) // _CHUNK_BYTES)
+    whole = b"".join(chunks[number] for number in range(first, stop))
+    start = offset - first * _CHUNK_BYTES
+    return whole if len(whole) == length else whole[start : start + length]
+
+
 class Cache:
-    """Whole copies of immutable objects in a folder, the least recently used thrown away beyond a limit in bytes."""
+    """Copies of immutable objects and of stretches of them in a folder, the least recently used thrown away beyond a
+    limit in bytes.
+    """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
@@ -166,6 +305,30 @@ class Cache:
             return False
         return True
 
+    def chunks(self, stored: StoredObject, numbers: Iterable[int]) -> dict[int, memoryview]:
+        """The content of those of these chunks of an object that there are, by number."""
+        waiting, found = set(numbers), dict[int, memoryview]()
+        for stretch, copy in self._copies(stored):
+            here = waiting.intersection(range(stretch.first, stretch.stop))
+            if here and self.has(copy):
+                with suppress(FileNotFoundError), self.path(copy).open("rb", buffering=0) as file:
+                    for run in _runs(here):
+                        part = Stretch(stored, run.start, run.stop)
+                        content = os.pread(file.fileno(), part.size_bytes, part.start - stretch.start)
+                        if len(content) == part.size_bytes:
+                            found |= part.chunks(content)
+            waiting -= found.keys()
+        return found
+
+    def _copies(self, stored: StoredObject) -> Iterator[tuple[Stretch, StoredObject]]:
+        """Where there may be content of an object: a copy of it, then those of its stretches."""
+        yield Stretch(stored, 0, -(-stored.size_bytes // _CHUNK_BYTES)), stored
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self._folder / _stretches(stored)):  # noqa: PTH208  names are all that is needed
+                stretch = Stretch.parse(stored, name)
+                if stretch is not None:
+                    yield stretch, stretch.copy
+
     def keep(self, stored: StoredObject, content: bytes) -> None:
         path = self.path(stored)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,8 +346,9 @@ class Cache:
         for parent, _, names in os.walk(self._folder):
             for name in names:
                 path = os.path.join(parent, name)  # noqa: PTH118  a hot loop over plain strings
-                stat = os.stat(path)  # noqa: PTH116
-                files.append((stat.st_mtime, stat.st_size, path))
+                with suppress(FileNotFoundError):  # another process makes room too
+                    stat = os.stat(path)  # noqa: PTH116
+                    files.append((stat.st_mtime, stat.st_size, path))
         excess = sum(size for _, size, _ in files) + needed_bytes - self._limit_bytes
         for _, size, path in sorted(files):
             if excess <= 0:
@@ -194,7 +358,7 @@ class Cache:
                 excess -= size
 
 
-def _client(bucket: str, access: Access) -> Any:
+def s3_client(bucket: str, access: Access) -> Any:
     import boto3  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415

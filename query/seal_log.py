@@ -84,15 +84,28 @@ class SealLog:
         return {entry.path: entry for _, entry in self.entries() if isinstance(entry, SegmentEntry)}
 
 
-def read_log(source: Source, trail: Trail, report: Callable[[LogFault], None] | None = None) -> SealLog:
+def read_log(
+    source: Source,
+    trail: Trail,
+    report: Callable[[LogFault], None] | None = None,
+    *,
+    since: tuple[str, str] | None = None,
+) -> SealLog:
     """Reads every seal of a trail. Faults go to `report`, or raise SealMismatch if there is none.
 
-    Raises UnreadableArchive for what cannot be read at all.
+    `since` is a seal that is known already, by its name inside the trail and the digest of its bytes (hex): only what
+    follows it is read, and it has to be there as it was. Raises UnreadableArchive for what cannot be read at all.
     """
     take = report or _refuse
     read: list[ReadSeal] = []
     is_whole = True
-    listed = _listed(source, trail, take)
+    listed = _listed(source, trail, take, "" if since is None else since[0].removesuffix(".json"))
+    if since is not None:
+        known = _known_seal(source, trail, listed, since, take)
+        if known is None:
+            return SealLog(trail, (), is_whole=False, listed=tuple(stored.name for stored in listed))
+        read.append(known)
+        listed = listed[1:]
     for stored, content in _contents(source, listed, take):
         seal = None if content is None else _parsed(trail, stored, content, take)
         if seal is None or content is None:
@@ -111,12 +124,38 @@ def read_log(source: Source, trail: Trail, report: Callable[[LogFault], None] | 
         if is_whole and seal.interval.previous_notice != _newest_notice(last):
             take(LogFault(INCONSISTENT, stored.name, "it leads to other notices than the seals before it have"))
         read.append(ReadSeal(seal, stored, sha256(content).hexdigest()))
+    if since is not None:
+        read = read[1:]
     return SealLog(trail, tuple(read), is_whole, tuple(stored.name for stored in listed))
 
 
-def _listed(source: Source, trail: Trail, take: Callable[[LogFault], None]) -> list[StoredObject]:
+def _known_seal(
+    source: Source,
+    trail: Trail,
+    listed: Sequence[StoredObject],
+    since: tuple[str, str],
+    take: Callable[[LogFault], None],
+) -> ReadSeal | None:
+    """The seal from which a log is read on, if it is there as it was."""
+    name, digest = trail.prefix + since[0], since[1]
+    if not listed or listed[0].name != name:
+        take(LogFault(MISSING, name, "it was there before, and is gone"))
+        return None
+    ((stored, content),) = _contents(source, listed[:1], take)
+    seal = None if content is None else _parsed(trail, stored, content, take)
+    if seal is None or content is None:
+        return None
+    if sha256(content).hexdigest() != digest:
+        take(LogFault(INCONSISTENT, name, "it was another one before"))
+        return None
+    return ReadSeal(seal, stored, digest)
+
+
+def _listed(
+    source: Source, trail: Trail, take: Callable[[LogFault], None], start_after: str = ""
+) -> list[StoredObject]:
     listed: list[StoredObject] = []
-    for stored in source.objects(f"{trail.prefix}seals/"):
+    for stored in source.objects(f"{trail.prefix}seals/", start_after=start_after and trail.prefix + start_after):
         try:
             parse_seal_name(stored.name.removeprefix(trail.prefix))
         except ValueError as error:

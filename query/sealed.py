@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Final
 from archiver.format.layout import Trail
 from archiver.format.log_entry import KeyRotationEntry
 from archiver.format.seal import Seal, origin_of
+from query.derived.live import LiveRun
 from query.errors import UnreadableArchive
 from query.log_digests import Log, Named, SealedFile
 from query.seal_log import SealMismatch, read_log
 from query.source import Source
 
 if TYPE_CHECKING:
+    from query.derived.description import RunDescription
     from query.note_check import PublicKey
 
 WITHOUT_SEALS: Final = "ddbtrail verify says what else is wrong; --no-seals answers without looking at seals"
@@ -43,12 +45,15 @@ class SealNotSigned(SealMismatch):
 class Sealed:
     """What is sealed, by path inside the trail: segments, and descriptions of streams and baselines.
 
-    `to_ms` (epoch ms) is the end of the newest interval that was looked at.
+    `to_ms` (epoch ms) is the end of the newest interval that was looked at. `runs` hold what was sealed first:
+    `segments` are those that were sealed after it, `in_runs` the names of the ones in runs that the tail may show.
     """
 
     segments: Mapping[str, SealedFile]
     descriptions: Mapping[str, SealedFile]
     to_ms: int
+    runs: tuple[LiveRun, ...] = ()
+    in_runs: frozenset[str] = frozenset()
 
 
 def check_sealed(name: str, content_sha256: str, expected_sha256: str) -> None:
@@ -103,6 +108,47 @@ class SealReader:
         self._known[trail] = log  # only one that holds
         self._remember(log)
         return Sealed(log.segments, log.descriptions, log.to_ms)
+
+    def read_after(self, trail: Trail, runs: Sequence[LiveRun], in_runs: frozenset[str]) -> Sealed | None:
+        """What is sealed of a trail beside its runs (one at least), of which the last one says where the log goes on.
+
+        None if they are not runs of this log: then the log has to be read. Raises as `read`.
+        """
+        run = runs[-1].description
+        name = trail.prefix + run.seal.name
+        log = None
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
+            log = self._log_after(trail, name, run)
+        if log is None:
+            return None
+        if self._pinned is not None:
+            handovers = [trail.prefix + handover for handover in run.handovers]
+            contents = self._source.read(handovers)
+            known = [(name, content) for name, content in zip(handovers, contents, strict=True) if content is not None]
+            log.handovers[:0] = known
+            _check_signed(log, self._pinned)
+        described = {one.name: SealedFile(one.sha256) for one in run.descriptions}
+        if any(described.setdefault(path, said) != said for path, said in log.descriptions.items()):
+            return None
+        return Sealed(log.segments, described, log.to_ms, tuple(runs), in_runs)
+
+    def _log_after(self, trail: Trail, name: str, run: "RunDescription") -> Log | None:
+        """The log from the last seal of a run on. Raises ValueError and its like for one that does not hold."""
+        listed = self._source.objects(f"{trail.prefix}seals/", start_after=name.removesuffix(".json"))
+        if not listed or listed[0].name != name:
+            return None
+        try:
+            contents = [path.read_bytes() for path in self._source.fetch(listed)]
+        except OSError:
+            return None
+        if sha256(contents[0]).hexdigest() != run.seal.sha256:
+            return None
+        log = Log.starting_at(trail, name, contents[0])
+        if (log.size, log.root.hex()) != (run.name.end, run.root):
+            return None
+        for stored, content in zip(listed[1:], contents[1:], strict=True):
+            log.extend(stored.name, content)
+        return log
 
     def _log(self, trail: Trail) -> Log:
         known = self._known.pop(trail, None) or self._remembered(trail)

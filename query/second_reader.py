@@ -18,6 +18,7 @@ from archiver.format.record import leaf_of_row
 from query.catalog import SegmentFile, segments_between
 from query.engine import Engine, Question
 from query.rows import Reader
+from query.selection import Selection
 from query.source import Source
 
 CANNOT_SEE: Final = (
@@ -166,7 +167,7 @@ class SecondReader:
         """Re-derives the leaves of some segments; how many rows are of the stream."""
         rows = 0
         with self._question.beside() as beside:
-            Reader(source, ()).read_segments(beside, segments)
+            Reader(source, self._trail, Selection(())).read_segments(beside, segments)
             for batch in beside.batches("second_reader_rows", {"label": self._label}):
                 found = [_archived(row, segments) for row in batch.to_pylist()]
                 _insert(self._question, "archived", found, (*Read._fields, "segment"))
@@ -201,7 +202,7 @@ def _archived(row: dict[str, Any], segments: Sequence[SegmentFile]) -> tuple[Any
         leaf = leaf_of_row(_Row(row["change_id"], row["op"], **encoded))
     except (ValueError, KeyError, TypeError, AttributeError):
         leaf = _NO_LEAF
-    name = segments[row["file_index"]].stored.name
+    name = segments[row["told_by"]].stored.name
     return *(row[column] for column in Read._fields[:-1]), leaf, name
 
 

@@ -1,9 +1,11 @@
 """Where evidence is read from: a folder here, S3 in `s3_source`, which is imported only where it is asked for.
 
-Invariants: what `fetch` returns are whole local files; nothing is ever written to the archive.
+Invariants: what `fetch` returns are whole local files, and what `read_ranges` returns is as long as it was asked for;
+nothing is ever written to the archive.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,31 @@ class StoredObject:
     size_bytes: int
 
 
+# What `read_ranges` is asked for: an object, the first byte wanted of it, and how many.
+ByteRange = tuple[StoredObject, int, int]
+
+
+class Traffic:
+    """What was asked of where the archive is: requests, bytes of content that came, bytes a local copy gave instead.
+
+    A page of a listing is a request without bytes. A folder is read where it is, so its files count as content that
+    came as soon as they are handed out, and nothing of it is cached.
+    """
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes = 0
+        self.cached = 0
+        self._lock = threading.Lock()
+
+    def add(self, *, requests: int = 0, content_bytes: int = 0, cached: int = 0) -> None:
+        """Counts; any thread may."""
+        with self._lock:
+            self.requests += requests
+            self.bytes += content_bytes
+            self.cached += cached
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
     """A version of an object, or a delete marker among them; the id as S3 has it."""
@@ -49,6 +76,7 @@ class Source(Protocol):
     """What the reader needs of an archive."""
 
     url: str
+    traffic: Traffic
 
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders directly below a prefix that ends in a slash, in order."""
@@ -60,6 +88,17 @@ class Source(Protocol):
 
     def fetch(self, wanted: Sequence[StoredObject]) -> list[Path]:
         """Local files with the content of the objects wanted, in order. Raises FileNotFoundError if one is gone."""
+        ...
+
+    def read(self, names: Sequence[str], *, anew: bool = False) -> list[bytes | None]:
+        """The content of small objects by name, in order; None for one that is not there. `anew`: not from a cache."""
+        ...
+
+    def read_ranges(self, wanted: Sequence[ByteRange]) -> list[bytes]:
+        """The bytes of each range (object, offset, length), in order, all asked for at once.
+
+        Raises FileNotFoundError (with the name) if an object is gone, UnreadableArchive if one ends before its range.
+        """
         ...
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion] | None:
@@ -84,6 +123,7 @@ class FolderSource:
 
     def __init__(self, root: Path) -> None:
         self.url = str(root)
+        self.traffic = Traffic()
         self._root = root
         if not root.is_dir():
             raise UnreadableArchive(
@@ -91,6 +131,7 @@ class FolderSource:
             )
 
     def folders(self, prefix: str) -> list[str]:
+        self.traffic.add(requests=1)
         try:
             return sorted(entry.name for entry in os.scandir(self._root / prefix) if entry.is_dir())
         except FileNotFoundError:
@@ -103,6 +144,7 @@ class FolderSource:
             if not isinstance(error, FileNotFoundError):
                 raise _unreadable(self.url, error) from error
 
+        self.traffic.add(requests=1)
         found = []
         for parent, folders, files in os.walk(self._root / prefix, onerror=refuse):
             relative = Path(parent).relative_to(self._root).as_posix()
@@ -114,7 +156,42 @@ class FolderSource:
         return sorted(found)
 
     def fetch(self, wanted: Sequence[StoredObject]) -> list[Path]:
+        self.traffic.add(requests=len(wanted), content_bytes=sum(stored.size_bytes for stored in wanted))
         return [self._root / stored.name for stored in wanted]
+
+    def read(self, names: Sequence[str], *, anew: bool = False) -> list[bytes | None]:  # noqa: ARG002
+        contents = [self._content(self._root / name) for name in names]
+        self.traffic.add(requests=len(names), content_bytes=sum(len(content or b"") for content in contents))
+        return contents
+
+    def read_ranges(self, wanted: Sequence[ByteRange]) -> list[bytes]:
+        return [self._range(stored, offset, length) for stored, offset, length in wanted]
+
+    def _range(self, stored: StoredObject, offset: int, length: int) -> bytes:
+        try:
+            # Without O_NONBLOCK a pipe in a file's place would never open.
+            descriptor = os.open(self._root / stored.name, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                content = os.pread(descriptor, length, offset)
+                size = os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(stored.name) from error
+        except OSError as error:
+            raise _unreadable(self.url, error) from error
+        if len(content) != length:
+            raise cut_short(stored.name, size, offset + length)
+        self.traffic.add(requests=1, content_bytes=length)
+        return content
+
+    def _content(self, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(self.url, error) from error
 
     def versions(self, prefix: str) -> None:  # noqa: ARG002
         return None
@@ -136,6 +213,15 @@ def _size_of_file(path: Path, url: str) -> int:
 def _may_hold(folder: str, start_after: str, stop_before: str) -> bool:
     """Whether names that begin with `folder` can lie in the range."""
     return (folder >= start_after or start_after.startswith(folder)) and (not stop_before or folder < stop_before)
+
+
+def cut_short(name: str, found_bytes: int, expected_bytes: int) -> UnreadableArchive:
+    """The error for an object that ends before it should."""
+    return UnreadableArchive(
+        f"{name} has {found_bytes} bytes, and {expected_bytes} were expected",
+        why="the object was cut short or replaced",
+        hint="run the command again; if it stays, compare the object's versions in the bucket",
+    )
 
 
 def _unreadable(url: str, error: OSError) -> UnreadableArchive:

@@ -13,9 +13,10 @@ from query.answer import Basis, Outcome, State
 from query.catalog import Baseline, Evidence
 from query.conflicts import Conflict, find_conflicts
 from query.coverage import FIRST_TABLE, NO_LATER_TABLE, Coverage, LabelSpan, coverage_of
+from query.derived.by_key import Wanted
 from query.engine import Question
 from query.plan import StatePlan
-from query.rows import Reader, label_spans
+from query.rows import Reader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,18 +66,29 @@ def reconstruct(
     plan: StatePlan,
     moment: Moment,
     item_keys: Sequence[str] | None = None,
+    wanted: Wanted | None = None,
 ) -> States:
-    """The states at a moment, of all items or of some. Takes over `question`."""
-    reader.read_segments(question, plan.segments)
+    """The states at a moment, of all items or of some; `wanted` says where in runs their rows stand. Takes over
+    `question`.
+    """
+    if wanted is None:
+        reader.read(question, plan.selection)
+    else:
+        reader.read_items(question, wanted, plan.selection)
     reader.read_baseline(question, "floor", plan.floor)
     reader.read_baseline(question, "ceiling", plan.ceiling)
     descriptions = [baseline.description for baseline in evidence.baselines]
-    spans = label_spans(question)
+    spans = reader.spans(question, plan.selection)
     coverage = coverage_of(spans, evidence.streams, descriptions)
     _set_moment(question, coverage, spans, plan, moment, item_keys)
     if item_keys is not None:
         _restrict(question, plan)
-    is_tied = _find_facts(question, reader, spans, plan, moment)
+    has_candidates = (
+        bool(plan.runs) and wanted is None and item_keys is None and moment.cut is None and not coverage.ends
+    )
+    question.run("candidates" if has_candidates else "candidates_all")
+    is_stepped_back, is_tied = _find_facts(question, reader, spans, plan, moment)
+    question.run("winners_among_all" if is_stepped_back else "winners")
     question.run("sides")
     conflicts = _conflicts_of_answers(question, reader, plan) if is_tied else ()
     # Images are read late, and only of the rows that an answer may rest on.
@@ -99,12 +111,12 @@ def _conflicts_of_answers(question: Question, reader: Reader, plan: StatePlan) -
     learnt = reader.learnt
     if learnt.has_repeats and learnt.has_conflicts is None:
         with question.beside() as whole:
-            names = reader.read_all_segments(whole)
-            learnt.has_conflicts = bool(find_conflicts(whole.rows("range_conflicts"), names))
+            reader.read(whole)
+            learnt.has_conflicts = bool(find_conflicts(whole.rows("range_conflicts"), reader.tellers()))
     learnt.has_repeats = True
     if learnt.has_conflicts is False:
         return ()
-    return find_conflicts(question.rows("tied"), [segment.stored.name for segment in plan.segments])
+    return find_conflicts(question.rows("tied"), reader.tellers(plan.selection))
 
 
 def _restrict(question: Question, plan: StatePlan) -> None:
@@ -159,7 +171,7 @@ def _baseline_values(baseline: Baseline | None, plan: StatePlan) -> dict[str, An
     from_ms, to_ms = baseline.description.from_ms, baseline.description.to_ms
     may_be_void = any(
         segment.place.hour_ms <= to_ms and segment.place.hour_ms + HOUR_MS > from_ms for segment in plan.segments
-    )
+    ) or any(run.first_ms <= to_ms and run.last_ms >= from_ms for run in plan.runs)
     return {
         "is_there": True,
         "from_ms": from_ms,
@@ -194,8 +206,10 @@ def _end_ms(coverage: Coverage, label: str) -> int:
 
 def _find_facts(
     question: Question, reader: Reader, spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment
-) -> bool:
-    """Makes the relation `facts`; whether an answer may rest on a change that several rows tell of."""
+) -> tuple[bool, bool]:
+    """Makes the relation `facts`; whether a clock stepped back across the instant, and whether an answer may rest on a
+    change that several rows tell of.
+    """
     fits_numbers = not reader.learnt.has_long_numbers and _fits_numbers(spans, plan, moment)
     question.run("facts_numbered" if fits_numbers else "facts")
     is_stepped_back, is_tied, is_beyond_numbers = question.rows("facts_told")[0]
@@ -206,7 +220,7 @@ def _find_facts(
     if is_stepped_back:
         question.run("facts_stepped_back")
         question.run("facts_mended")
-    return bool(is_stepped_back or is_tied)
+    return bool(is_stepped_back), bool(is_stepped_back or is_tied)
 
 
 def _fits_numbers(spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -> bool:
@@ -216,7 +230,7 @@ def _fits_numbers(spans: Sequence[LabelSpan], plan: StatePlan, moment: Moment) -
         and plan.ceiling is None
         and len(spans) == 1
         and spans[0].longest_file_rows <= _NUMBERED_ROWS
-        and len(plan.segments) <= _NUMBERED_FILES
+        and len(plan.segments) + sum(len(run.parts) for run in plan.runs) <= _NUMBERED_FILES
     )
 
 

@@ -1,9 +1,9 @@
 """A table: state at an instant, changes in a range, and the way to its items."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from archiver.format.layout import ROOT, Trail
 from query.answer import Change
@@ -11,7 +11,7 @@ from query.catalog import Evidence
 from query.conflicts import Conflict, find_conflicts
 from query.coverage import Coverage, coverage_of
 from query.engine import Engine, Question
-from query.errors import UsageError
+from query.errors import DerivedGone, UsageError
 from query.held_back import HeldBack, read_held_back
 from query.history import change_of
 from query.image_chain import MOST_BREAKS, ImageChain, image_chain
@@ -20,7 +20,8 @@ from query.key import parse_key, parse_partition
 from query.key_schema import KeyAttribute, KeySchema
 from query.plan import ReadPlan, StatePlan, changes_between, plan_changes, plan_state
 from query.rev import Rev
-from query.rows import Reader, label_spans
+from query.rows import Reader
+from query.selection import Selection
 from query.source import Source
 from query.state import Moment, reconstruct
 from query.table_state import TableState
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from query.item import Item
 
 _EVER_MS: Final = 2**62
+Answer = TypeVar("Answer")
 
 When = Any  # str of the time grammar, aware datetime, whenever.Instant, Instant or Rev
 
@@ -63,10 +65,12 @@ class Table:
         key_names: tuple[str, ...] | None,
         now_ms: Callable[[], int],
         zone: str | None,
+        choose_anew: "Callable[[bool], tuple[Evidence, Reader]] | None" = None,
     ) -> None:
         self.evidence = evidence
         self.engine = engine
         self.reader = reader
+        self._choose_anew = choose_anew
         self._key_names = key_names
         self._now_ms = now_ms
         self._zone = zone
@@ -84,22 +88,42 @@ class Table:
         """The end of what the newest seal looked at (epoch ms); None without seals, or if they were not checked."""
         return self.evidence.sealed_to_ms
 
+    def asked(self, work: "Callable[[Table], Answer]") -> "Answer":
+        """What `work` finds out of this table. Where derived data went meanwhile, it is asked once more with what there
+        is then, and at last without any.
+        """
+        for with_runs in (True, False):
+            try:
+                return work(self)
+            except DerivedGone:
+                if self._choose_anew is None:
+                    raise
+                self.evidence, self.reader = self._choose_anew(with_runs)
+        return work(self)
+
     @cached_property
     def key_schema(self) -> KeySchema | None:
         """The key schema: from the newest stream description, else from the configured names and a record's types."""
         known = key_schema_of(self.evidence, self._key_names)
         if known is not None or self._key_names is None:
             return known
-        with self.engine.ask() as question:
-            self.reader.read_segments(question, self.evidence.segments[-1:])
-            keys = [row[0] for row in question.rows("one_key")]
+        keys = [part.keys.first.item_key for run in self.evidence.runs[-1:] for part in run.description.parts[:1]]
+        if not keys:
+            with self.engine.ask() as question:
+                self.reader.read_segments(question, self.evidence.segments[-1:])
+                keys = [row[0] for row in question.rows("one_key")]
         return _typed_schema(self._key_names, keys[0], self.name) if keys else None
 
     def coverage(self) -> Coverage:
         """The stretches that the trail can answer for, and the gaps between them."""
-        with self.engine.ask() as question:
-            self.reader.read_segments(question, self.evidence.segments)
-            return self._coverage(question)
+
+        def read(table: "Table") -> Coverage:
+            selection = Selection(table.evidence.segments)
+            with table.engine.ask() as question:
+                table.reader.read(question, selection)
+                return _coverage(table, question, selection)
+
+        return self.asked(read)
 
     def image_chain(
         self, *, since_ms: int | None = None, until_ms: int | None = None, most: int = MOST_BREAKS
@@ -108,8 +132,8 @@ class Table:
         half-open range (epoch ms), and how many there are in all. Reads every segment and every complete baseline.
         """
         with self.engine.ask() as question:
-            self.reader.read_segments(question, self.evidence.segments)
-            coverage = self._coverage(question)
+            self.reader.read(question)
+            coverage = _coverage(self, question)
             return image_chain(
                 question, self.reader, self.evidence, coverage, since_ms=since_ms, until_ms=until_ms, most=most
             )
@@ -117,17 +141,13 @@ class Table:
     def held_back(self, source: Source) -> HeldBack:
         """What an S3 on-failure destination, or a copy of it, holds of this table, and how much is not archived."""
         with self.engine.ask() as question:
-            self.reader.read_segments(question, self.evidence.segments)
+            self.reader.read(question)
             return read_held_back(source, self.trail, question)
 
     def quarantined(self) -> int:
         """How many records were set aside because they were not understood, also those that do not say their table."""
         listed = (self.reader.source.objects(f"{folder}quarantine/") for folder in (self.trail.prefix, f"{ROOT}/"))
         return sum(len(objects) for objects in listed)
-
-    def _coverage(self, question: Question) -> Coverage:
-        descriptions = [baseline.description for baseline in self.evidence.baselines]
-        return coverage_of(label_spans(question), self.evidence.streams, descriptions)
 
     def item(self, *key: object, named: Sequence[str] = (), json_text: str | None = None) -> "Item":
         """One item, by key values in schema order (types from the schema), `name=value` texts or JSON.
@@ -154,9 +174,13 @@ class Table:
         """
         at = self.resolve(when)
         moment = self.moment(at)
-        plan = self.plan_as_of(at, moment)
-        states = reconstruct(self.engine.ask(), self.reader, self.evidence, plan, moment)
-        return TableState(states, plan, at, moment.at_ms, where=where, best_effort=best_effort)
+
+        def read(table: "Table") -> TableState:
+            plan = table.plan_as_of(at, moment)
+            states = reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment)
+            return TableState(states, plan, at, moment.at_ms, where=where, best_effort=best_effort)
+
+        return self.asked(read)
 
     def plan_as_of(self, at: Instant | Rev, moment: Moment, *, tells_absences_apart: bool = False) -> StatePlan:
         """The plan of `as_of`, without carrying it out."""
@@ -180,8 +204,6 @@ class Table:
         reverse: bool = False,
     ) -> Changes:
         """The changes of a half-open range of `changed_at` (epoch ms), each once."""
-        segments = changes_between(self.evidence.segments, since_ms, until_ms)
-        names = [segment.stored.name for segment in segments]
         values = {
             "since_ms": since_ms if since_ms is not None else -_EVER_MS,
             "until_ms": until_ms if until_ms is not None else _EVER_MS,
@@ -189,12 +211,18 @@ class Table:
             "is_reversed": reverse,
             "most": limit if limit is not None and where is None else _EVER_MS,
         }
-        with self.engine.ask() as question:
-            self.reader.read_segments(question, segments)
-            conflicts = find_conflicts(question.rows("range_conflicts"), names)
-            values["conflicting"] = [conflict.item_key for conflict in conflicts]
-            rows = [row for batch in question.batches("range_changes", values) for row in batch.to_pylist()]
-        found: Iterable[Change] = (change_of(self.trail, row, segments) for row in rows)
+
+        def read(table: "Table") -> tuple[list[Change], tuple[Conflict, ...]]:
+            selection = changes_between(table.evidence, since_ms, until_ms)
+            tellers = table.reader.tellers(selection)
+            with table.engine.ask() as question:
+                table.reader.read(question, selection)
+                conflicts = find_conflicts(question.rows("range_conflicts"), tellers)
+                told = {**values, "conflicting": [conflict.item_key for conflict in conflicts]}
+                rows = [row for batch in question.batches("range_changes", told) for row in batch.to_pylist()]
+            return [change_of(table.trail, row, tellers) for row in rows], conflicts
+
+        found, conflicts = self.asked(read)
         if where is not None:
             found = list(where_changes(list(found), where))[: limit if limit is not None else None]
         return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms))
@@ -205,10 +233,13 @@ class Table:
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """Every change that segments contradict each other about."""
-        with self.engine.ask() as question:
-            self.reader.read_segments(question, self.evidence.segments)
-            names = [segment.stored.name for segment in self.evidence.segments]
-            return find_conflicts(question.rows("range_conflicts"), names)
+
+        def read(table: "Table") -> tuple[Conflict, ...]:
+            with table.engine.ask() as question:
+                table.reader.read(question)
+                return find_conflicts(question.rows("range_conflicts"), table.reader.tellers())
+
+        return self.asked(read)
 
     def resolve(self, when: When) -> Instant | Rev:
         """A `when` as an instant or a revision. Raises UsageError; coverage is only read for `start` and `end`."""
@@ -231,9 +262,14 @@ class Table:
                 why="a table is cut at one change, by its id",
                 hint="write as-of TABLE @ID with an id from ddbtrail log",
             )
-        with self.engine.ask() as question:
-            self.reader.read_segments(question, self.evidence.segments)
-            found = question.rows("change_by_id", {"prefix": at.change_id_prefix})
+        prefix = at.change_id_prefix
+
+        def read(table: "Table") -> list[tuple[Any, ...]]:
+            with table.engine.ask() as question:
+                table.reader.read(question)
+                return question.rows("change_by_id", {"prefix": prefix})
+
+        found = self.asked(read)
         if len({row[:3] for row in found}) == 1:
             _, label, sequence_number, changed_at_ms = found[0]
             return Moment(changed_at_ms, (label, sequence_number))
@@ -247,6 +283,11 @@ class Table:
             why="it fits " + ", ".join(f"@{row[0]} ({format_ms(row[3])})" for row in found[:5]),
             hint="write more of it",
         )
+
+
+def _coverage(table: Table, question: Question, selection: Selection | None = None) -> Coverage:
+    descriptions = [baseline.description for baseline in table.evidence.baselines]
+    return coverage_of(table.reader.spans(question, selection), table.evidence.streams, descriptions)
 
 
 def key_schema_of(evidence: Evidence, key_names: tuple[str, ...] | None) -> KeySchema | None:

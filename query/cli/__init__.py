@@ -65,6 +65,13 @@ COMMANDS: Final = (
         _OPERATE,
         "Import the whole table, so that items which never change are known too.",
     ),
+    (
+        "compact",
+        "query.cli.compacting:compact",
+        _OPERATE,
+        "Rewrite sealed changes in order of keys, so that answers stay fast.",
+    ),
+    ("gc", "query.cli.compacting:gc", _OPERATE, "Delete derived data that nobody needs any more."),
     ("replay", "query.cli.replay:replay", _OPERATE, "Archive the batches that Lambda gave up on."),
     ("doctor", "query.cli.doctor:doctor", _OPERATE, "Check that a table is archived as it should be."),
     ("status", "query.cli.status:status", _OPERATE, "Show how the archiving of a table goes."),

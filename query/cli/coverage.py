@@ -62,7 +62,7 @@ def coverage(
         raise UsageError("two things to compare with", hint="type either --reconcile EXPORT or --scan")
     settle_ms, every_ms = duration_ms(settle, "--settle"), duration_ms(canary_every, "--canary-every")
     run = Invocation(options, more={"on_failure": on_failure})
-    found = run.archive.table(table)
+    found = run.archive.table(table, with_derived=False)
     keys = _canary_keys(run, found, canary)
     since_ms, until_ms = run.resolve_range(Which(since=since, until=until, during=during), lambda: found)
     report = _examined(run, found, since_ms, until_ms)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from query.table import Table
 
 _CONFIGURED: Final = (
-    *("archive", "key_schema", "profile", "region", "endpoint_url", "cache_dir", "memory_limit", "threads"),
+    *("archive", "derived", "key_schema", "profile", "region", "endpoint_url", "cache_dir", "memory_limit", "threads"),
     *("output", "tz", "color"),
 )
 OPERATIONS: Final = ("INSERT", "MODIFY", "REMOVE")
@@ -75,6 +75,10 @@ class Invocation:
         if not self.settings.check_seals:
             self.warn(f"seals are not checked ({self.settings.origins['check_seals']})")
         return query.open(url, settings=self.settings, now_ms=lambda: self.now_ms)
+
+    def table(self, ref: str) -> "Table":
+        """The table asked about, with its runs unless evidence alone is to answer. Raises as `Archive.table`."""
+        return self.archive.table(ref, with_derived=not self.options.no_derived)
 
     def redaction(self, table: "Table") -> Redaction:
         """What is never shown of a table."""

@@ -60,7 +60,7 @@ def history(
     ops, most = parse_operations(which.op), check_limit(shown.limit)
     paths = [parse_path(path) for path in which.attr]
     run = Invocation(options, is_paged=True)
-    found = run.archive.table(table)
+    found = run.table(table)
     condition = parse_sort_condition(found.key_schema, prefix=sk_prefix, between=sk_between, table=found.name)
     asked = targets(found, key, named_key, keys, has_condition=condition is not None)
     since_ms, until_ms = run.resolve_range(which, lambda: found)
@@ -111,7 +111,7 @@ def get(
     from query.instant import Instant
 
     run = Invocation(options, formats=("ddb-json",))
-    found = run.archive.table(table)
+    found = run.table(table)
     item = found.item(*key, named=named_key)
     resolved = found.resolve(at)
     if explain:
@@ -147,7 +147,7 @@ def diff(
 
     paths = [parse_path(path) for path in attr]
     run = Invocation(options, formats=("json-patch",))
-    found = run.archive.table(table)
+    found = run.table(table)
     item = found.item(*key, named=named_key)
     if explain:
         return run.explain(item.plan)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from query.operate.facts import TrailFacts
     from query.operate.gather import Gathering
     from query.settings import Settings
-    from query.source import Source
+    from query.source import Access, Source
 
 _ARCHIVE: Final = Group("Archive", sort_key=10)
 
@@ -66,16 +66,22 @@ def gathering(run: "Invocation", options: Operating, table: str) -> "Gathering":
 
 def open_archive(settings: "Settings", url: str) -> "Source":
     """The evidence at a URL. Raises UnreadableArchive or UsageError."""
-    from query.source import Access, open_source
+    from query.source import open_source
 
-    access = Access(
+    return open_source(url, access_of(settings))
+
+
+def access_of(settings: "Settings") -> "Access":
+    """How what lies outside this machine is reached."""
+    from query.source import Access
+
+    return Access(
         profile=settings.profile,
         region=settings.region,
         endpoint_url=settings.endpoint_url,
         cache_dir=settings.cache_dir,
         cache_limit_bytes=settings.cache_limit_bytes,
     )
-    return open_source(url, access)
 
 
 def wall_ms() -> int:

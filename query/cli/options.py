@@ -32,6 +32,12 @@ class Options:
         bool,
         Parameter(group=_ARCHIVE, negative=(), help="Answer without looking at seals. [DDBTRAIL_CHECK_SEALS=false]"),
     ] = False
+    derived: Annotated[
+        str | None, Parameter(group=_ARCHIVE, help="Folder or s3:// URL of runs and snapshots. [DDBTRAIL_DERIVED]")
+    ] = None
+    no_derived: Annotated[
+        bool, Parameter(group=_ARCHIVE, negative=(), help="Answer from evidence alone: no runs, no snapshots.")
+    ] = False
     memory_limit: Annotated[str | None, Parameter(group=_ARCHIVE, help="Memory of the engine, such as 4GB.")] = None
     threads: Annotated[str | None, Parameter(group=_ARCHIVE, help="Threads of the engine.")] = None
     output: Annotated[

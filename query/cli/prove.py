@@ -58,7 +58,7 @@ def prove(
     if options.output not in {None, "json"}:
         raise UsageError(f"a proof is not written as {options.output}", hint="leave -o out, or type -o json")
     run = Invocation(options)
-    found = run.archive.table(table)
+    found = run.archive.table(table, with_derived=False)
     if run.redaction(found).paths and not digests_only:
         raise UsageError(
             f"attributes of {found.name} are redacted",

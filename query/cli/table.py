@@ -45,7 +45,7 @@ def log(
     paths = [parse_path(path) for path in which.attr]
     ops, most = parse_operations(which.op), check_limit(shown.limit)
     run = Invocation(options, is_paged=True)
-    found = run.archive.table(table)
+    found = run.table(table)
     since_ms, until_ms = run.resolve_range(which, lambda: found)
     plan = found.plan_changes(since_ms, until_ms)
     if explain:
@@ -107,7 +107,7 @@ def as_of(
     from query.render.views import StateView
 
     run = Invocation(options, formats=("ddb-json",))
-    found = run.archive.table(table)
+    found = run.table(table)
     at = found.resolve(when)
     plan = found.plan_as_of(at, found.moment(at)).read
     if explain:

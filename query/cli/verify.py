@@ -152,7 +152,7 @@ def _verified(run: "Invocation", name: str, demand: "Demand", which: Which, *, h
             run.archive.source,
             trail,
             demand,
-            open_table=lambda: run.archive.table(name),
+            open_table=lambda: run.archive.table(name, with_derived=False),
             progress=progress,
             workers=run.settings.threads,
         )
@@ -171,7 +171,9 @@ def _reconcile(run: "Invocation", name: str, found: "Verification", export: str 
         found.skip("reconciliation", "asked only of a trail that nobody tampered with")
         return
     try:
-        beside = reconciled(run, run.archive.table(name), export, settle_ms, is_from_beginning=False)
+        beside = reconciled(
+            run, run.archive.table(name, with_derived=False), export, settle_ms, is_from_beginning=False
+        )
     except QueryError as error:
         beside = f"{error.message}: {error.why}"
     if isinstance(beside, str):
@@ -225,7 +227,7 @@ def _demand(
 
 def _ranged(run: "Invocation", demand: "Demand", which: Which, name: str, *, has_max_age: bool) -> "Demand":
     """The demand for a range: it must be sealed to its end, and then no seal need be fresh."""
-    since_ms, until_ms = run.resolve_range(which, lambda: run.archive.table(name))
+    since_ms, until_ms = run.resolve_range(which, lambda: run.archive.table(name, with_derived=False))
     if since_ms is None and until_ms is None:
         return demand
     max_age_ms = demand.max_age_ms if has_max_age or until_ms is None else None
@@ -243,7 +245,7 @@ def _held_back(run: "Invocation", name: str, found: "Verification") -> None:
         found.skip("failed batches", "no on-failure destination was named: --on-failure s3://BUCKET")
         return
     try:
-        held = run.archive.table(name).held_back(open_archive(run.settings, url))
+        held = run.archive.table(name, with_derived=False).held_back(open_archive(run.settings, url))
     except QueryError as error:
         found.add(Problem("unreadable", url, f"{error.message}: {error.why}"))
         return

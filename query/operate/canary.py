@@ -21,6 +21,7 @@ from query.operate.checks_function import key_of
 from query.operate.checks_mapping import check_result
 from query.operate.finding import Finding, Result, failed, not_checked, passed
 from query.rows import Reader
+from query.selection import Selection
 from query.source import Source
 
 MARKER: Final = "ddbtrail_canary"
@@ -89,7 +90,7 @@ class Lookout:
         if not fresh:
             return False
         with Engine().ask() as question:
-            Reader(self.source, fresh).read_segments(question, fresh)
+            Reader(self.source, self.trail, Selection(tuple(fresh))).read(question)
             ((changed_at_ms,),) = question.rows("canary", {"token": self.token})
         self._read |= {segment.stored.name for segment in fresh}
         return changed_at_ms is not None

@@ -14,7 +14,8 @@ from query.engine import Engine
 from query.errors import CorruptSegment, QueryError
 from query.operate.answers import Missing, Unknown
 from query.operate.facts import Sealed, TrailFacts
-from query.rows import Reader, label_spans
+from query.rows import Reader
+from query.selection import Selection
 from query.source import Source, StoredObject
 
 
@@ -55,8 +56,9 @@ def _newest_ms(source: Source, trail: Trail) -> int | None:
     if not segments:
         return None
     with Engine().ask() as question:
-        Reader(source, segments).read_segments(question, segments)
-        return max(span.last_ms for span in label_spans(question))
+        reader = Reader(source, trail, Selection(segments))
+        reader.read(question)
+        return max(span.last_ms for span in reader.spans(question))
 
 
 def newest_hour(source: Source, trail: Trail) -> tuple[SegmentFile, ...]:

@@ -6,13 +6,14 @@ WITH placed AS (
         item_key,
         stream_label,
         changed_at_ms,
+        effective_ms,
         pack_of(ord, row_id, changed_at_ms) AS pack,
         mirror_of(ord, row_id) AS mirror,
         CASE
             WHEN getvariable('moment').cut_ord IS NULL THEN changed_at_ms <= getvariable('moment').at_ms
             ELSE ord <= getvariable('moment').cut_ord
         END AS is_before
-    FROM changes
+    FROM candidates
 ),
 found AS (
     SELECT
@@ -21,7 +22,7 @@ found AS (
         max(mirror) FILTER (is_before AND stream_label >= getvariable('moment').table_label) AS p_mirror,
         min(pack) FILTER (NOT is_before) AS n,
         min(mirror) FILTER (NOT is_before) AS n_mirror,
-        max(changed_at_ms) FILTER (is_before) AS p_effective_ms,
+        max(effective_ms) FILTER (is_before) AS p_effective_ms,
         bool_or(stream_label < getvariable('moment').table_label) AS was_in_former_table,
         bool_and(stream_label >= getvariable('moment').next_table_label) AS is_of_later_table_only,
         bool_or(changed_at_ms BETWEEN getvariable('floor').void_from_ms AND getvariable('floor').void_to_ms) AS is_floor_void,

@@ -6,11 +6,12 @@ WITH placed AS (
     SELECT
         item_key,
         changed_at_ms,
+        effective_ms,
         sequence_number,
         place_of(row_id) AS place,
         changed_at_ms <= getvariable('moment').at_ms AS is_before,
         getvariable('moment').has_later AND changed_at_ms > getvariable('moment').at_ms AS is_after
-    FROM changes
+    FROM candidates
 ),
 found AS (
     SELECT
@@ -19,7 +20,7 @@ found AS (
         max(number_of(sequence_number, mirrored(place))) FILTER (is_before) AS p_mirror,
         min(number_of(sequence_number, place)) FILTER (is_after) AS n,
         min(number_of(sequence_number, mirrored(place))) FILTER (is_after) AS n_mirror,
-        max(changed_at_ms) FILTER (is_before) AS p_effective_ms,
+        max(effective_ms) FILTER (is_before) AS p_effective_ms,
         -- Of all changes after the instant, not of the first in order: both lie on the same side of any baseline.
         min(changed_at_ms) FILTER (is_after) AS n_ms,
         bool_or(changed_at_ms BETWEEN getvariable('floor').void_from_ms AND getvariable('floor').void_to_ms) AS is_floor_void,

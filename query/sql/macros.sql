@@ -15,3 +15,27 @@ CREATE MACRO number_of(sequence_number, place) AS (right(sequence_number, 27)::H
 CREATE MACRO mirrored(place) AS 137438953471 - place;
 CREATE MACRO place_in(number) AS (number & 137438953471)::BIGINT;
 CREATE MACRO row_in(number) AS ((place_in(number) >> 20) << 32) | (place_in(number) & 1048575);
+
+-- The top-level names of two images whose values differ as text, in order. NULL: an image that should be there was not
+-- carried. Names and values of an object come in the same order; where both images have the same names, values are
+-- compared one by one, else what stands in one of them only is left of both, sorted.
+CREATE MACRO members_of(image) AS list_zip(json_keys(image), json_extract(image, '$.*')::VARCHAR[]);
+CREATE MACRO named_alike(names, older, newer) AS list_transform(
+    list_filter(list_zip(names, older, newer), lambda one: one[2] <> one[3]), lambda one: one[1]
+);
+CREATE MACRO left_alone(members) AS list_filter(
+    list_zip(members, list_concat([NULL], members), list_concat(members[2:], [NULL])),
+    lambda one: one[1] IS NOT NULL AND one[1] IS DISTINCT FROM one[2] AND one[1] IS DISTINCT FROM one[3]
+);
+CREATE MACRO named_otherwise(older, newer) AS list_sort(list_distinct(
+    list_transform(left_alone(list_sort(list_concat(older, newer))), lambda one: one[1][1])
+));
+CREATE MACRO names_differing(older, newer) AS CASE WHEN json_keys(older) = json_keys(newer)
+    THEN named_alike(json_keys(newer), json_extract(older, '$.*')::VARCHAR[], json_extract(newer, '$.*')::VARCHAR[])
+    ELSE named_otherwise(members_of(older), members_of(newer))
+END;
+CREATE MACRO changed_names(op, old_image, new_image) AS CASE op
+    WHEN 'INSERT' THEN json_keys(new_image)
+    WHEN 'REMOVE' THEN json_keys(old_image)
+    ELSE CASE WHEN old_image IS NOT NULL AND new_image IS NOT NULL THEN names_differing(old_image, new_image) END
+END;

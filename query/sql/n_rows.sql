@@ -14,5 +14,5 @@ WITH wanted AS (
         )
 )
 SELECT row_id AS n_row, op AS n_op, old_image AS n_image, old_image IS NOT NULL AS has_n_image
-FROM changes
+FROM winners
 JOIN wanted ON row_id = n_row

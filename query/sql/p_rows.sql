@@ -7,5 +7,5 @@ SELECT
     change_id,
     new_image AS p_image,
     new_image IS NOT NULL AS has_p_image
-FROM changes
+FROM winners
 JOIN (SELECT p_row FROM sides WHERE p_kind = 'change') AS won ON row_id = p_row

@@ -20,7 +20,7 @@ chosen AS (
 )
 SELECT
     change_id, op, changed_at_ms, sequence_number, stream_label, item_key, pk, sk, old_image, new_image,
-    user_identity, event, (row_id >> 32)::BIGINT AS file_index
+    user_identity, event, told_by
 FROM changes
 JOIN chosen USING (row_id)
 ORDER BY

@@ -6,7 +6,7 @@ WITH repeated AS (
     HAVING count(*) > 1 AND count(DISTINCT (op, changed_at_ms, old_image, new_image)) > 1
 )
 SELECT
-    item_key, stream_label, sequence_number, op, changed_at_ms, old_image, new_image, row_id >> 32 AS file_index
+    item_key, stream_label, sequence_number, op, changed_at_ms, old_image, new_image, told_by
 FROM changes
 JOIN repeated USING (item_key, ord)
 ORDER BY item_key, ord, row_id

@@ -592,7 +592,7 @@ FULL = f"athena 111122223333/eu-west-1/prod-orders.v2 -a {ARCHIVE} --since 2026-
 
 def test_a_table_named_in_full_with_its_first_day_asks_nobody(monkeypatch):
     """No request at all: a policy that denies everything does not stand in the way."""
-    monkeypatch.setattr("query.s3_source._client", lambda *_: pytest.fail("AWS was asked"))
+    monkeypatch.setattr("query.s3_source.s3_client", lambda *_: pytest.fail("AWS was asked"))
     code, out, err = answer(f"{FULL} --emit ddl")
     assert code == 0, err
     for one in made(Place("prod_orders_v2")).values():

@@ -28,6 +28,16 @@ EVIL = "=cmd|'/c calc'!A1 \x1b[31mred\x9b2J \u202egnp.exe <script>alert(1)</scri
 HUGE = "12345678901234567890123456789012345678"
 
 
+class Named:
+    """One segment, not sealed."""
+
+    def __getitem__(self, told_by):
+        return ["v1/x.parquet"][told_by]
+
+    def is_sealed(self, told_by):
+        return None
+
+
 def make_change(old=None, new=None, *, op="MODIFY", key=None, change_id="9f31c2aa00000000", **rest):
     values = {
         "trail": Trail("111122223333", "eu-west-1", "orders"),
@@ -44,7 +54,8 @@ def make_change(old=None, new=None, *, op="MODIFY", key=None, change_id="9f31c2a
         "new_image": None if new is None else orjson.dumps(new).decode(),
         "user_identity": None,
         "event": "{}",
-        "segment": "v1/x.parquet",
+        "tellers": Named(),
+        "told_by": 0,
     }
     return Change(**values | rest)
 

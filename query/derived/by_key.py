@@ -1,0 +1,117 @@
+"""Rows of runs by key: only the row groups that can hold an item are read, and of them only what was checked.
+
+Invariant: a row group is left out only where its keys say that nothing asked for stands in it; the index of a part is
+parsed only after its digest matched, and is remembered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from query.derived.columns import RUN_SCHEMA
+from query.derived.description import Part
+from query.derived.index import PartIndex
+from query.derived.key_range import RowKey
+from query.derived.live import LiveRun
+from query.derived.ranges import read_groups
+from query.errors import DerivedGone
+from query.seal_log import SealMismatch
+from query.sealed import check_sealed
+from query.source import Source, StoredObject
+
+_COLUMNS: Final = tuple(name for name in RUN_SCHEMA.names if name != "changed_attributes")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Rows asked for: of one item by its key text and key, or of all items that share a partition key's text.
+
+    Without either, of everything: where the order of the key's attributes is not known.
+    """
+
+    item: RowKey | None = None
+    pk: str | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        return self.item is None and self.pk is None
+
+    def groups(self, index: PartIndex) -> tuple[int, ...]:
+        """The row groups of a part that may hold such rows."""
+        if self.item is not None:
+            return index.groups_for(self._places())
+        return index.all_groups() if self.pk is None else index.groups_for_partition(self.pk)
+
+    def may_be_in(self, part: Part) -> bool:
+        """Whether a part may hold such rows."""
+        if self.item is not None:
+            return any(part.keys.may_hold(key) for key in self._places())
+        return self.pk is None or part.keys.may_hold_partition(self.pk)
+
+    def chosen(self, rows: pa.Table) -> pa.Table:
+        """The rows asked for, among those of row groups."""
+        if self.item is not None:
+            return rows.filter(pc.equal(rows["item_key"], self.item.item_key))
+        if self.pk is not None:
+            return rows.filter(pc.fill_null(pc.equal(rows["pk"], self.pk), fill_value=True))
+        return rows
+
+    def _places(self) -> tuple[RowKey, RowKey]:
+        """Where an item may stand: under its key text, or among those whose key text was not known."""
+        assert self.item is not None
+        return self.item, RowKey(None, None, self.item.item_key)
+
+
+class RunsByKey:
+    """Reads rows of runs by key, and remembers the indexes that it has read."""
+
+    def __init__(self, derived: Source) -> None:
+        self._derived = derived
+        self._indexes: dict[str, PartIndex] = {}
+
+    def groups(self, runs: Sequence[LiveRun], wanted: Wanted) -> list[tuple[StoredObject, PartIndex, tuple[int, ...]]]:
+        """The row groups that may hold what is wanted: part, its index, and the numbers of the groups."""
+        parts = [
+            (StoredObject(run.folder + part.file.name, part.file.bytes), part, run.folder)
+            for run in runs
+            for part in run.description.parts
+            if wanted.may_be_in(part)
+        ]
+        self._learn([(folder, part) for _, part, folder in parts])
+        found = []
+        for stored, _, _ in parts:
+            index = self._indexes[stored.name]
+            numbers = wanted.groups(index)
+            if numbers:
+                found.append((stored, index, numbers))
+        return found
+
+    def rows(self, runs: Sequence[LiveRun], wanted: Wanted) -> pa.Table:
+        """The rows wanted, in order of runs and keys, each with its `row_number`.
+
+        Raises SealMismatch for what is not the file that its run describes, DerivedGone for one that has gone.
+        """
+        try:
+            found = wanted.chosen(read_groups(self._derived, self.groups(runs, wanted), _COLUMNS))
+        except FileNotFoundError as error:
+            raise DerivedGone(str(error)) from error
+        return found.append_column("row_number", pa.array(range(found.num_rows), pa.int64()))
+
+    def _learn(self, parts: Sequence[tuple[str, Part]]) -> None:
+        fresh = [(folder, part) for folder, part in parts if folder + part.file.name not in self._indexes]
+        files = [(folder + part.index.name, part.index) for folder, part in fresh if part.index is not None]
+        contents = self._derived.read([name for name, _ in files])
+        for (folder, part), (name, file), content in zip(fresh, files, contents, strict=True):
+            if content is None:
+                raise DerivedGone(name)
+            check_sealed(name, sha256(content).hexdigest(), file.sha256)
+            try:
+                self._indexes[folder + part.file.name] = PartIndex.parse(content)
+            except ValueError as error:
+                raise SealMismatch(
+                    f"{name} cannot be read", why=str(error), hint="delete the run; ddbtrail compact makes it anew"
+                ) from error

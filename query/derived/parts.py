@@ -1,0 +1,172 @@
+"""Rows in order to the parts of a run or a snapshot: files in a working folder, with what a description says of them.
+
+Invariants: the same rows give the same bytes, however they were cut into batches; a group of rows is about
+`GROUP_BYTES` compressed, a part at most about `PART_BYTES` and `MOST_PART_ROWS` rows; one group is in memory.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archiver.format import FORMAT_VERSION
+from archiver.format.columns import METADATA_FORMAT, METADATA_KIND, METADATA_WRITER
+from query.derived.columns import REPETITIVE, WITH_STATISTICS
+from query.derived.description import MOST_PART_ROWS, File, Part
+from query.derived.index import PartIndex
+from query.derived.key_range import KeyRange, RowKey
+from query.derived.names import index_name, part_name
+
+GROUP_BYTES: Final = 256 << 10
+PART_BYTES: Final = 128_000_000
+_MOST_GROUP_ROWS: Final = 1 << 16
+_FIRST_GROUP_ROWS: Final = 1 << 12
+# Of rows in memory, so that a few hundred items of 400 KB do not become one group.
+_MOST_GROUP_MEMORY: Final = 32 << 20
+
+try:
+    WRITER: Final = f"ddbtrail/{version('ddbtrail')}"
+except PackageNotFoundError:  # a source tree that is not installed
+    WRITER = "ddbtrail"  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPart:
+    """A part that is whole in the working folder, and its index, if it has one."""
+
+    part: Part
+    path: Path
+    index_path: Path | None
+
+
+def write_parts(
+    folder: Path, tables: Iterable[pa.Table], schema: pa.Schema, kind: str, *, with_index: bool
+) -> Iterator[WrittenPart]:
+    """Writes rows into parts below `folder`, each told as soon as it is whole. `kind` is `run` or `snapshot`."""
+    number = 0
+    open_part: _OpenPart | None = None
+    size = _GroupSize()
+    for group in _groups(tables, schema, size):
+        if open_part is None:
+            open_part = _OpenPart(folder / f"part-{number}", schema, kind)
+        size.learn(group, open_part.write(group))
+        if open_part.is_full:
+            yield open_part.close(number, with_index=with_index)
+            open_part, number = None, number + 1
+    if open_part is not None:
+        yield open_part.close(number, with_index=with_index)
+
+
+class _GroupSize:
+    """How many rows the next group has: as many as make `GROUP_BYTES`, by what the one before made of its rows."""
+
+    def __init__(self) -> None:
+        self.rows = _FIRST_GROUP_ROWS
+
+    def learn(self, group: pa.Table, written_bytes: int) -> None:
+        by_bytes = group.num_rows * GROUP_BYTES // max(1, written_bytes)
+        by_memory = group.num_rows * _MOST_GROUP_MEMORY // max(1, group.nbytes)
+        self.rows = max(1, min(by_bytes, by_memory, _MOST_GROUP_ROWS))
+
+
+def _groups(tables: Iterable[pa.Table], schema: pa.Schema, size: _GroupSize) -> Iterator[pa.Table]:
+    """Rows cut into groups, each of as many as `size` says when it begins."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        waiting.append(table.select(schema.names).cast(schema))
+        rows += table.num_rows
+        if rows < size.rows:
+            continue
+        whole = pa.concat_tables(waiting)
+        start = 0
+        while rows - start >= (count := size.rows):
+            yield whole.slice(start, count)
+            start += count
+        waiting, rows = [whole.slice(start)], rows - start
+    if rows:
+        yield pa.concat_tables(waiting)
+
+
+class _OpenPart:
+    """A part that is being written."""
+
+    def __init__(self, path: Path, schema: pa.Schema, kind: str) -> None:
+        self._path = path
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            use_dictionary=[name for name in REPETITIVE if name.partition(".")[0] in schema.names],
+            write_statistics=[name for name in WITH_STATISTICS if name in schema.names],
+            write_page_checksum=True,
+            store_schema=False,
+        )
+        self._writer.add_key_value_metadata(
+            {
+                METADATA_FORMAT: str(FORMAT_VERSION).encode(),
+                METADATA_KIND: kind.encode(),
+                METADATA_WRITER: WRITER.encode(),
+            }
+        )
+        self._groups: list[KeyRange] = []
+        self._rows = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another group would make it too large."""
+        is_large: bool = self._sink.tell() + GROUP_BYTES > PART_BYTES
+        return is_large or self._rows + _MOST_GROUP_ROWS > MOST_PART_ROWS
+
+    def write(self, group: pa.Table) -> int:
+        """Writes one group of rows; its size in bytes."""
+        before = self._sink.tell()
+        self._writer.write_table(group, row_group_size=group.num_rows)
+        self._groups.append(KeyRange(_key(group, 0), _key(group, group.num_rows - 1)))
+        self._rows += group.num_rows
+        return int(self._sink.tell() - before)
+
+    def close(self, number: int, *, with_index: bool) -> WrittenPart:
+        self._writer.close()
+        self._sink.close()
+        digest = _sha256(self._path)
+        file = File(part_name(number, digest), self._path.stat().st_size, digest)
+        path = self._path.rename(self._path.with_name(file.name))
+        index, index_path = None, None
+        if with_index:
+            content = PartIndex.of(path, self._groups).compose()
+            index_path = path.with_name(index_name(file.name))
+            index_path.write_bytes(content)
+            index = File(index_path.name, len(content), sha256(content).hexdigest())
+        keys = KeyRange(self._groups[0].first, self._groups[-1].last)
+        return WrittenPart(Part(file, index, self._rows, keys), path, index_path)
+
+
+def file_of(path: Path) -> File:
+    """What a description says of a file."""
+    return File(path.name, path.stat().st_size, _sha256(path))
+
+
+def write_table(path: Path, table: pa.Table) -> File:
+    """Writes a small table beside parts."""
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    return file_of(path)
+
+
+def _key(table: pa.Table, row: int) -> RowKey:
+    pk, sk, item_key = (table.column(name)[row].as_py() for name in ("pk", "sk", "item_key"))
+    return RowKey(pk, sk, item_key)
+
+
+def _sha256(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while some := file.read(1 << 20):
+            digest.update(some)
+    return digest.hexdigest()

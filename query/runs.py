@@ -1,0 +1,270 @@
+"""Compaction: the sealed changes of a trail, rewritten in order of keys.
+
+Invariants: a run is made of evidence whose digests are those that were sealed, or of smaller runs; it is live only when
+its description stands, which is written last; nothing of the evidence is touched, and nothing derived is replaced. The
+same log gives the same runs. Whoever is stopped anywhere leaves nothing that a reader takes for a run.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from archiver.format.layout import Trail, stream_name
+from archiver.format.log_entry import BaselineEntry, KeyRotationEntry, OpenEntry, SegmentEntry
+from archiver.format.seal import seal_name
+from query.derived.columns import RUN_SCHEMA
+from query.derived.description import Digested, RunDescription, Span
+from query.derived.levels import Piece, until_ms, wanted_runs
+from query.derived.lineage import with_lineage
+from query.derived.live import LiveRun, live_runs
+from query.derived.names import RunName, segments_name
+from query.derived.parts import WRITER, WrittenPart, file_of, write_parts, write_table
+from query.derived.segment_table import SealedSegment, read_segment_table, table_of
+from query.derived.store import DerivedStore
+from query.engine import Engine, Question
+from query.gate import EvidenceFile
+from query.seal_log import ReadSeal, SealMismatch, read_log
+from query.sealed import missing
+from query.source import Source, StoredObject
+
+_ROWS_AT_ONCE: Final = 1 << 16
+_BYTES_AT_ONCE: Final = 8_000_000  # of compressed rows
+_FEWEST_ROWS_AT_ONCE: Final = 1 << 11
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRun:
+    """A run that was made: from how many runs and segments, how many rows, and bytes of parts and of all its files."""
+
+    name: RunName
+    runs: int
+    segments: int
+    rows: int
+    part_bytes: int
+    bytes: int
+
+
+class Compactor:
+    """Makes the runs of one trail. `derived` and `store` are the same place, to read and to write."""
+
+    def __init__(self, source: Source, derived: Source, store: DerivedStore, trail: Trail, engine: Engine) -> None:
+        self._source = source
+        self._derived = derived
+        self._store = store
+        self._trail = trail
+        self._engine = engine
+
+    def compact(self, told: Callable[[MadeRun], None] | None = None) -> list[MadeRun]:
+        """Makes the runs that are wanted by now; each is told as soon as it is live.
+
+        Raises SealMismatch or CorruptSegment for evidence that is not what was sealed, UnreadableArchive,
+        UnwritableStore, EngineFailure.
+        """
+        state = _State.of(self._source, self._derived, self._trail)
+        made = []
+        for pieces in wanted_runs(state.pieces()):
+            run = self._make(state, pieces)
+            state.add(run.live)
+            made.append(run.made)
+            if told is not None:
+                told(run.made)
+        return made
+
+    def _make(self, state: "_State", pieces: Sequence[Piece]) -> "_Made":
+        runs = [state.runs[piece.name] for piece in pieces if piece.is_run]
+        seals = [state.seals[piece.name] for piece in pieces if not piece.is_run]
+        before = state.before(pieces[0].name.start)
+        fresh = [segment for seal in seals for segment in _segments(seal)]
+        name = RunName(pieces[0].name.start, pieces[-1].name.end)
+        folder = self._trail.prefix + name.folder
+        sealed_to_ms = seals[-1].seal.interval.to_ms if seals else runs[-1].description.sealed_to_ms
+        with tempfile.TemporaryDirectory(prefix="ddbtrail-compact-") as work, self._engine.ask() as question:
+            _read_sources(question, self._run_files(runs), self._segment_files(fresh), fresh)
+            spans = tuple(Span(*row) for row in question.rows("run_spans"))
+            rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in fresh)
+            parts = [
+                self._put_part(folder, written)
+                for written in write_parts(Path(work), _rows(question, runs, fresh), RUN_SCHEMA, "run", with_index=True)
+            ]
+            found = sum(written.part.rows for written in parts)
+            if found != rows or sum(span.rows for span in spans) != rows:
+                raise SealMismatch(
+                    f"the segments of {folder} have {found} rows, their seals say {rows}",
+                    why="digest-mismatch: what was sealed of them is not true",
+                    hint="ddbtrail verify --full says which segment it is",
+                )
+            segments = self._segment_table(sealed_to_ms, before, runs, fresh)
+            table_path = Path(work) / "segments.parquet"
+            write_table(table_path, table_of(segments))
+            table_path = table_path.rename(Path(work) / segments_name(file_of(table_path).sha256))
+            table = file_of(table_path)
+            self._store.put_if_absent(folder + table.name, table_path)
+            known = runs[-1] if runs else before
+            root, seal = (seals[-1].seal.after.root.hex(), _digested(seals[-1])) if seals else _end(runs[-1])
+            descriptions, handovers = _notices(known, seals)
+            description = RunDescription(
+                name=name,
+                root=root,
+                seal=seal,
+                rows=rows,
+                spans=spans,
+                parts=tuple(written.part for written in parts),
+                segments=table,
+                segment_count=len(segments),
+                sealed_to_ms=sealed_to_ms,
+                until_ms=pieces[-1].until_ms,
+                descriptions=descriptions,
+                handovers=handovers,
+                writer=WRITER,
+            )
+            path = Path(work) / "run.json"
+            path.write_bytes(description.compose())
+            self._store.put_if_absent(self._trail.prefix + name.description, path)
+        part_bytes = sum(part.file.bytes for part in description.parts)
+        index_bytes = sum(part.index.bytes for part in description.parts if part.index)
+        all_bytes = part_bytes + index_bytes + table.bytes + len(description.compose())
+        made = MadeRun(name, len(runs), len(fresh), rows, part_bytes, all_bytes)
+        return _Made(LiveRun(folder, description), made)
+
+    def _put_part(self, folder: str, written: WrittenPart) -> WrittenPart:
+        assert written.index_path is not None
+        for path in (written.path, written.index_path):
+            self._store.put_if_absent(folder + path.name, path)
+            path.unlink()
+        return written
+
+    def _run_files(self, runs: Sequence[LiveRun]) -> list[EvidenceFile]:
+        stored = [part for run in runs for part in run.parts]
+        digests = [part.file.sha256 for run in runs for part in run.description.parts]
+        paths = self._derived.fetch(stored)
+        return [
+            EvidenceFile(path, one.name, sha256=digest)
+            for path, one, digest in zip(paths, stored, digests, strict=True)
+        ]
+
+    def _segment_files(self, segments: Sequence[SealedSegment]) -> list[EvidenceFile]:
+        stored = [StoredObject(self._trail.prefix + segment.path, segment.bytes) for segment in segments]
+        try:
+            paths = self._source.fetch(stored)
+        except FileNotFoundError as error:
+            raise missing([str(error)]) from error
+        return [
+            EvidenceFile(path, one.name, sha256=segment.file_sha256, is_sealed=True)
+            for path, one, segment in zip(paths, stored, segments, strict=True)
+        ]
+
+    def _segment_table(
+        self,
+        sealed_to_ms: int,
+        before: LiveRun | None,
+        runs: Sequence[LiveRun],
+        fresh: Sequence[SealedSegment],
+    ) -> list[SealedSegment]:
+        recent = () if before is None else read_segment_table(self._derived, before)
+        own = [
+            segment
+            for run in runs
+            for segment in read_segment_table(self._derived, run)
+            if segment.entry >= run.name.start
+        ]
+        kept = [segment for segment in recent if segment.is_recent(sealed_to_ms)]
+        return [*kept, *own, *fresh]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    live: LiveRun
+    made: MadeRun
+
+
+@dataclass
+class _State:
+    """What there is: runs from the beginning of the log, then seals that no run covers; by the entries they cover."""
+
+    runs: dict[RunName, LiveRun]
+    seals: dict[RunName, ReadSeal]
+    _made: dict[int, LiveRun]
+
+    @classmethod
+    def of(cls, source: Source, derived: Source, trail: Trail) -> "_State":
+        runs = live_runs(derived, trail)
+        since = None
+        if runs:
+            seal = runs[-1].description.seal
+            since = seal.name, seal.sha256
+        log = read_log(source, trail, since=since)
+        seals = {RunName(one.seal.size_before, one.seal.after.size): one for one in log.read}
+        return cls({run.name: run for run in runs}, seals, {run.name.end: run for run in runs})
+
+    def pieces(self) -> list[Piece]:
+        pieces = [Piece(name, run.description.until_ms, is_run=True) for name, run in self.runs.items()]
+        for name, one in self.seals.items():
+            before_ms = pieces[-1].until_ms if pieces else 0
+            pieces.append(Piece(name, until_ms(one.seal, before_ms), is_run=False))
+        return pieces
+
+    def before(self, start: int) -> LiveRun | None:
+        """The run that ends where another one is to begin; None at the beginning of the log."""
+        return self._made[start] if start else None
+
+    def add(self, run: LiveRun) -> None:
+        self._made[run.name.end] = run
+
+
+def _read_sources(
+    question: Question, runs: Sequence[EvidenceFile], segments: Sequence[EvidenceFile], sealed: Sequence[SealedSegment]
+) -> None:
+    """Makes the rows of runs and segments the relation `hinted`, in no order."""
+    if runs:
+        question.check(runs, "run")
+        question.set("run_files", [str(file.path) for file in runs])
+        question.run("run_rows_of_runs")
+    if segments:
+        question.check(segments, "segment")
+        question.set("segment_files", [str(file.path) for file in segments])
+        question.set("segment_entries", [segment.entry for segment in sealed])
+        question.run("run_rows_of_segments")
+    question.run(f"run_rows_from_{'both' if runs and segments else 'runs' if runs else 'segments'}")
+    question.run("run_rows_hinted" if question.rows("run_has_missing_hints")[0][0] else "run_rows_as_hinted")
+
+
+def _rows(question: Question, runs: Sequence[LiveRun], segments: Sequence[SealedSegment]) -> Iterator[pa.Table]:
+    rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in segments)
+    size = sum(part.file.bytes for run in runs for part in run.description.parts)
+    size += sum(segment.bytes for segment in segments)
+    at_once = max(_FEWEST_ROWS_AT_ONCE, min(_ROWS_AT_ONCE, rows * _BYTES_AT_ONCE // max(1, size)))
+    return with_lineage(question.batches("run_rows", rows_at_once=at_once))
+
+
+def _segments(one: ReadSeal) -> Iterator[SealedSegment]:
+    for number, entry in enumerate(one.seal.entries, one.seal.size_before):
+        if isinstance(entry, SegmentEntry):
+            yield SealedSegment.of(number, entry, one.seal.interval.sealed_at_ms)
+
+
+def _digested(one: ReadSeal) -> Digested:
+    return Digested(seal_name(one.seal.size_before), one.sha256)
+
+
+def _end(run: LiveRun) -> tuple[str, Digested]:
+    return run.description.root, run.description.seal
+
+
+def _notices(known: LiveRun | None, seals: Sequence[ReadSeal]) -> tuple[tuple[Digested, ...], tuple[str, ...]]:
+    """What is sealed of streams and baselines, and the seals that name another key, from the beginning of the log."""
+    described = {} if known is None else {one.name: one for one in known.description.descriptions}
+    handovers = [] if known is None else list(known.description.handovers)
+    for one in seals:
+        for entry in one.seal.entries:
+            if isinstance(entry, OpenEntry) and entry.description_sha256 is not None:
+                name = stream_name(entry.stream_label)
+                described.setdefault(name, Digested(name, entry.description_sha256))
+            elif isinstance(entry, BaselineEntry):
+                described.setdefault(entry.path, Digested(entry.path, entry.file_sha256))
+            elif isinstance(entry, KeyRotationEntry):
+                handovers.append(one.seal.name)
+    return tuple(described.values()), tuple(handovers)

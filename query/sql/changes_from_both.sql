@@ -1,0 +1,1 @@
+CREATE OR REPLACE TEMP VIEW changes AS SELECT * FROM segment_changes UNION ALL SELECT * FROM run_changes

@@ -1,0 +1,1 @@
+CREATE OR REPLACE TEMP VIEW changes AS SELECT * FROM run_changes

@@ -1,0 +1,1 @@
+CREATE OR REPLACE TEMP VIEW unordered AS SELECT * FROM run_rows_of_runs UNION ALL SELECT * FROM run_rows_of_segments

@@ -1,0 +1,1 @@
+CREATE TEMP VIEW winners AS SELECT * FROM candidates
