@@ -77,7 +77,7 @@ class Reader:
         question.use_loaded(self._loaded)
 
     def read_items(self, question: Question, wanted: Wanted, selection: Selection | None = None) -> None:
-        """Makes the relation `changes` of all segments of a selection, and of those rows of its runs that are wanted."""
+        """Makes the relation `changes` of a selection: its segments, and of its runs those rows that are wanted."""
         chosen = selection or self.everything
         if not chosen.runs or self._by_key is None or wanted.is_everything or self._loaded is not None:
             self.read(question, chosen)
