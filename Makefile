@@ -136,7 +136,7 @@ lock: ## Write the locks anew from pyproject.toml (with the oldest supported Pyt
 	@rm -rf build/lock && mkdir -p build/lock
 	@python3.11 -m venv build/lock/dev && $(call pip,build/lock/dev,-e '.[dev]' hatchling editables)
 	@python3.11 -m venv build/lock/emulators && $(call pip,build/lock/emulators,ministack==1.5.33 boto3 cryptography duckdb)
-	@python3.11 -m venv build/lock/bench && $(call pip,build/lock/bench,pyspark deltalake pyarrow)
+	@python3.11 -m venv build/lock/bench && $(call pip,build/lock/bench,pyspark deltalake pyarrow duckdb)
 	@build/lock/dev/bin/python -m pip freeze --exclude-editable >requirements/dev.txt
 	@build/lock/emulators/bin/python -m pip freeze >requirements/emulators.txt
 	@build/lock/bench/bin/python -m pip freeze >requirements/bench.txt

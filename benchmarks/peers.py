@@ -14,7 +14,8 @@ that is merged hourly has versions; between two merges it knows of no state.
 The trail is one of `benchmarks.long_trail` over 90 days, of DDBTRAIL_BENCH_CHANGES changes (1 million); or
 `python -m benchmarks.peers ARCHIVE [CASE…]` takes one that is there. Spark and Delta Lake are no dependencies of
 ddbtrail: `make bench-peers` installs them into .bench (Spark needs Java 17). The Delta table is made once, beside the
-archive or at DDBTRAIL_BENCH_DELTA; how many merges may be limited by DDBTRAIL_BENCH_MERGES, for a look at their cost.
+archive or at DDBTRAIL_BENCH_DELTA. With DDBTRAIL_BENCH_MERGES only so many of the last hours are merged, into a table
+that is written at once for the hours before: what a merge costs in the end, where all of them would take hours.
 
 Of the Delta table: nothing is vacuumed, or earlier versions would be gone, and it is not optimized; merges by this
 library rewrite every file that holds a changed row. It answers for the ends of hours only, tells no deleted item from
@@ -139,6 +140,8 @@ def delta(archive: Path, at_s: int) -> Answer:
 
     notes = json.loads(_delta_notes(archive).read_text(encoding="utf-8"))
     merged = bisect_right(notes["hours_s"], at_s)
+    if merged == 0 and at_s + 1 < notes["hours_s"][0]:
+        raise RuntimeError("this table has no version for an instant before its first merge")
     table = DeltaTable(str(_delta_folder(archive)), version=notes["versions"][merged])
     columns = ["item_key", "new_image", "changed_at"]
     return _counted(table.to_pyarrow_dataset().to_batches(columns=columns), "new_image")
@@ -147,15 +150,16 @@ def delta(archive: Path, at_s: int) -> Answer:
 # --- the Delta Lake table ---
 
 
-def keep_current(archive: Path, hours: int | None = None) -> dict[str, Any]:
-    """Merges hour by hour into a new table beside the archive, as somebody would who wants the newest state there.
+def keep_current(archive: Path, merges: int | None = None) -> dict[str, Any]:
+    """Merges hour by hour into a new table beside the archive, as somebody would who wants the newest state there: all
+    hours, or the last `merges` of them into what the others come to.
 
     What was merged is kept, since a version whose files are gone answers no more (no VACUUM). Seconds are those of the
     merges alone, reading each hour's segments included.
     """
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
-    from deltalake import DeltaTable, write_deltalake  # noqa: PLC0415
+    from deltalake import DeltaTable  # noqa: PLC0415
 
     folder = _delta_folder(archive)
     if folder.exists():
@@ -166,31 +170,32 @@ def keep_current(archive: Path, hours: int | None = None) -> dict[str, Any]:
     for file in files:
         by_hour.setdefault(str(Path(file).parent), []).append(file)
     values = {name: f"source.{name}" for name in columns if name != "op"}
-    versions, hours_s = [0], [hour_s(f"{hour}/") for hour in sorted(by_hour)[:hours]]
+    hours = sorted(by_hour)
+    merged = hours[-merges:] if merges else hours
+    before = [file for hour in hours[: -len(merged)] for file in by_hour[hour]]
+    _write_at_once(folder, before, columns[:-1], pq.read_schema(files[0]))
+    table = DeltaTable(str(folder))
+    versions: list[int] = [0]
     seconds: list[float] = []
     cpu = time.process_time()
-    table: DeltaTable | None = None
-    for number, hour in enumerate(sorted(by_hour)[:hours]):
+    for number, hour in enumerate(merged):
         began = time.perf_counter()
         rows = pa.concat_tables([pq.read_table(file, columns=columns, partitioning=None) for file in by_hour[hour]])
         rows = _newest_of_each(rows)
-        if table is None:
-            write_deltalake(str(folder), rows.slice(0, 0).drop_columns(["op"]))
-            table = DeltaTable(str(folder))
         merge = table.merge(rows, "target.item_key = source.item_key", source_alias="source", target_alias="target")
         merge = merge.when_matched_delete("source.op = 'REMOVE'").when_matched_update(values)
         merge.when_not_matched_insert(values, "source.op <> 'REMOVE'").execute()
         seconds.append(time.perf_counter() - began)
         versions.append(table.version())
         if sys.stderr.isatty() and number % 20 == 0:
-            print(f"\rmerging: {number} of {len(by_hour)} hours, {sum(seconds):.0f} s", end="", file=sys.stderr)
-    assert table is not None
+            print(f"\rmerging: {number} of {len(merged)} hours, {sum(seconds):.0f} s", end="", file=sys.stderr)
     live = table.get_add_actions(flatten=True)
     stored = [path for path in folder.rglob("*") if path.is_file()]
     logs = [path for path in stored if "_delta_log" in path.parts]
     made = {
         "merges": len(seconds),
-        "hours_s": hours_s,
+        "hours": len(hours),
+        "hours_s": [hour_s(f"{hour}/") for hour in merged],
         "versions": versions,
         "merge_s": sum(seconds),
         "merge_cpu_s": time.process_time() - cpu,
@@ -206,6 +211,23 @@ def keep_current(archive: Path, hours: int | None = None) -> dict[str, Any]:
     }
     _delta_notes(archive).write_text(json.dumps(made), encoding="utf-8")
     return made
+
+
+def _write_at_once(folder: Path, files: list[str], columns: list[str], schema: Any) -> None:
+    """A new Delta table of the state after some segments: empty after none."""
+    import pyarrow as pa  # noqa: PLC0415
+    from deltalake import write_deltalake  # noqa: PLC0415
+
+    if not files:
+        write_deltalake(str(folder), pa.schema([schema.field(name) for name in columns]).empty_table())
+        return
+    query = f"""
+        SELECT {", ".join(columns)} FROM (
+            SELECT *, row_number() OVER (PARTITION BY item_key ORDER BY sequence_number DESC) AS newest_first
+            FROM read_parquet($files)
+        ) WHERE newest_first = 1 AND op <> 'REMOVE'"""
+    found = _duckdb().sql(query, params={"files": files})
+    write_deltalake(str(folder), found.to_arrow_reader(50_000))
 
 
 def _newest_of_each(rows: Any) -> Any:
@@ -361,7 +383,7 @@ def report(results: dict[str, Any]) -> str:
     if "delta" in results:
         kept = results["delta"]
         lines.append(
-            f"delta kept current: {kept['merges']} merges, {kept['merge_s']:.0f} s wall,"
+            f"delta kept current: {kept['merges']} of {kept['hours']} hours merged, {kept['merge_s']:.0f} s wall,"
             f" {kept['merge_cpu_s']:.0f} s CPU, {kept['merge_last_s']:.2f} s a merge at the end,"
             f" {kept['peak_mb']:.0f} MB"
         )
