@@ -63,7 +63,7 @@ def chunk_ranges(index: PartIndex, numbers: Sequence[int]) -> list[range]:
         group = index.groups[number]
         first, last = group.offset // CHUNK_BYTES, (group.end - 1) // CHUNK_BYTES
         if found and first <= found[-1].stop:
-            found[-1] = range(found[-1].start, max(found[-1].stop, last + 1))
+            found[-1] = range(found[-1].start, last + 1)
         else:
             found.append(range(first, last + 1))
     return found
