@@ -333,7 +333,7 @@ def run(archive: Path | None = None, cases: tuple[str, ...] = tuple(CASES)) -> d
                 try:
                     found = _in_process(python, case, archive, at_s)
                 except RuntimeError as error:
-                    results["missing"][f"{case} {instant}"] = str(error)
+                    results["missing"][f"{case} {instant}"] = str(error).strip().rpartition("\n")[2]
                     continue
                 turns.setdefault(f"{case} {instant}", []).append(found)
     for name, figures in turns.items():
