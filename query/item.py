@@ -110,7 +110,7 @@ class Item(Versioned):
 
     def _state_at(self, table: "Table", at: Instant, *, best_effort: bool) -> ItemState:
         moment = table.moment(at)
-        plan = table.plan_as_of(at, moment, tells_absences_apart=True)
+        plan = table.plan_item_state(at, moment)
         states = reconstruct(
             table.engine.ask(), table.reader, table.evidence, plan, moment, [self.item_key], self._wanted
         )

@@ -85,7 +85,7 @@ def plan_state(
     label makes gaps possible, or the answer has to tell an item that was deleted from one that never was
     (`tells_absences_apart`): that may rest on any change before the floor.
     """
-    floor, ceiling = _neighbours(evidence.baselines, at_ms, is_cut=is_cut)
+    floor, ceiling = neighbours(evidence.baselines, at_ms, is_cut=is_cut)
     segments, runs = evidence.segments, evidence.runs
     steps = [
         "find the last change of each item at or before the instant, and the first one after it, in narrow columns"
@@ -147,7 +147,8 @@ def _run_files(runs: Iterable[LiveRun]) -> list[PlannedFile]:
     return [_planned(part, "a run of sealed changes", is_sealed=True) for run in runs for part in run.parts]
 
 
-def _neighbours(baselines: Sequence[Baseline], at_ms: int, *, is_cut: bool) -> tuple[Baseline | None, Baseline | None]:
+def neighbours(baselines: Sequence[Baseline], at_ms: int, *, is_cut: bool) -> tuple[Baseline | None, Baseline | None]:
+    """The complete baselines on both sides of an instant, or before a cut."""
     complete = [baseline for baseline in baselines if baseline.description.complete]
     if is_cut:
         before = [baseline for baseline in complete if baseline.description.to_ms < at_ms]

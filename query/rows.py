@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from archiver.format.layout import Trail
-from query.catalog import Baseline, SegmentFile
+from query.catalog import Baseline, Evidence, SegmentFile
 from query.coverage import LabelSpan
 from query.derived.by_key import RunsByKey, Wanted
-from query.derived.live import LiveRun
+from query.derived.live import LiveRun, LiveSnapshot, read_snapshot, snapshot_names
+from query.derived.names import SnapshotName
 from query.engine import Question
 from query.errors import DerivedGone, UnreadableArchive
-from query.gate import EvidenceFile
+from query.gate import EvidenceFile, Kind
 from query.sealed import missing
 from query.selection import Selection
-from query.source import Source
+from query.source import Source, StoredObject
 from query.tellers import Tellers
 
 # Up to this much compressed evidence is read once and kept (DuckDB spills it beyond its memory limit): where a trail is
@@ -48,7 +50,12 @@ class Reader:
         self.everything = everything
         self._trail = trail
         self._loaded: list[EvidenceFile] | None = None
+        self._snapshots: list[SnapshotName] | None = None
         self._by_key = None if derived is None else RunsByKey(derived)
+
+    def beside(self, everything: Selection) -> "Reader":
+        """A reader of the same trail to which only this much exists."""
+        return Reader(self.source, self._trail, everything, self.derived)
 
     def tellers(self, selection: Selection | None = None) -> Tellers:
         """What the rows of a selection say of the segments they come from."""
@@ -84,6 +91,38 @@ class Reader:
             return
         files = self._fetch(chosen.segments)
         question.read_changes(files, [], rows_of_runs=self._by_key.rows(chosen.runs, wanted))
+
+    def layer(self, question: Question, kind: Kind, parts: Sequence[StoredObject], digests: Sequence[str]) -> None:
+        """Makes the rows of a run or a snapshot the relation `layer`. Raises as `read`."""
+        assert self.derived is not None
+        files = derived_files(self.derived, parts, digests)
+        question.check(files, kind)
+        question.set("layer_files", [str(file.path) for file in files])
+        question.run(f"layer_of_{kind}")
+
+    def snapshot(self, evidence: Evidence, floor: Baseline, at_ms: int) -> LiveSnapshot | None:
+        """The newest snapshot at or before an instant that was made of a baseline, and of this log."""
+        if self.derived is None:
+            return None
+        if self._snapshots is None:
+            self._snapshots = sorted(snapshot_names(self.derived, self._trail), key=lambda name: name.at_ms)
+        end = evidence.runs[-1].name.end if evidence.runs else 0
+        for name in reversed(self._snapshots):
+            if name.at_ms <= at_ms and name.end <= end:
+                found = read_snapshot(self.derived, self._trail, name)
+                if found is not None and self._is_of(found, floor):
+                    return found
+        return None
+
+    def _is_of(self, snapshot: LiveSnapshot, floor: Baseline) -> bool:
+        """Whether a snapshot was made of a baseline, and its last seal is one of this log."""
+        description, made_of = snapshot.description, snapshot.description.baseline
+        if made_of is None or made_of.name != floor.name.description:
+            return False
+        if made_of.sha256 != sha256(floor.description.compose()).hexdigest():
+            return False
+        (seal,) = self.source.read([self._trail.prefix + description.seal.name])
+        return seal is not None and sha256(seal).hexdigest() == description.seal.sha256
 
     def spans(self, question: Question, selection: Selection | None = None) -> list[LabelSpan]:
         """For each stream label its first and last change, and the rows of the longest file: of all runs, as they say
@@ -134,7 +173,11 @@ class Reader:
 def run_files(derived: Source, runs: Sequence[LiveRun]) -> list[EvidenceFile]:
     """The parts of runs as local files. Raises DerivedGone for one that is gone, UnreadableArchive."""
     stored = [part for run in runs for part in run.parts]
-    digests = [part.file.sha256 for run in runs for part in run.description.parts]
+    return derived_files(derived, stored, [part.file.sha256 for run in runs for part in run.description.parts])
+
+
+def derived_files(derived: Source, stored: Sequence[StoredObject], digests: Sequence[str]) -> list[EvidenceFile]:
+    """Files of derived data, each with the digest (hex) that its description states. Raises as `run_files`."""
     try:
         paths = derived.fetch(stored)
     except FileNotFoundError as error:

@@ -19,7 +19,7 @@ from archiver.format.seal import seal_name
 from query.derived.columns import RUN_SCHEMA
 from query.derived.description import Digested, RunDescription, Span
 from query.derived.levels import Piece, until_ms, wanted_runs
-from query.derived.lineage import with_lineage
+from query.derived.lineage import Repeated, with_lineage
 from query.derived.live import LiveRun, live_runs
 from query.derived.names import RunName, segments_name
 from query.derived.parts import WRITER, WrittenPart, file_of, write_parts, write_table
@@ -27,6 +27,7 @@ from query.derived.segment_table import SealedSegment, read_segment_table, table
 from query.derived.store import DerivedStore
 from query.engine import Engine, Question
 from query.gate import EvidenceFile
+from query.rows import run_files
 from query.seal_log import ReadSeal, SealMismatch, read_log
 from query.sealed import missing
 from query.source import Source, StoredObject
@@ -78,17 +79,19 @@ class Compactor:
         runs = [state.runs[piece.name] for piece in pieces if piece.is_run]
         seals = [state.seals[piece.name] for piece in pieces if not piece.is_run]
         before = state.before(pieces[0].name.start)
-        fresh = [segment for seal in seals for segment in _segments(seal)]
+        fresh = [segment for seal in seals for segment in sealed_segments(seal)]
         name = RunName(pieces[0].name.start, pieces[-1].name.end)
         folder = self._trail.prefix + name.folder
         sealed_to_ms = seals[-1].seal.interval.to_ms if seals else runs[-1].description.sealed_to_ms
         with tempfile.TemporaryDirectory(prefix="ddbtrail-compact-") as work, self._engine.ask() as question:
-            _read_sources(question, self._run_files(runs), self._segment_files(fresh), fresh)
+            read_sources(question, run_files(self._derived, runs), self._segment_files(fresh), fresh)
             spans = tuple(Span(*row) for row in question.rows("run_spans"))
             rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in fresh)
+            repeated = Repeated()
+            tables = repeated.through(rows_in_order(question, runs, fresh))
             parts = [
                 self._put_part(folder, written)
-                for written in write_parts(Path(work), _rows(question, runs, fresh), RUN_SCHEMA, "run", with_index=True)
+                for written in write_parts(Path(work), tables, RUN_SCHEMA, "run", with_index=True)
             ]
             found = sum(written.part.rows for written in parts)
             if found != rows or sum(span.rows for span in spans) != rows:
@@ -104,13 +107,15 @@ class Compactor:
             table = file_of(table_path)
             self._store.put_if_absent(folder + table.name, table_path)
             known = runs[-1] if runs else before
-            root, seal = (seals[-1].seal.after.root.hex(), _digested(seals[-1])) if seals else _end(runs[-1])
-            descriptions, handovers = _notices(known, seals)
+            root, seal = (seals[-1].seal.after.root.hex(), digested(seals[-1])) if seals else _end(runs[-1])
+            descriptions, handovers = notices(known, seals)
             description = RunDescription(
                 name=name,
                 root=root,
                 seal=seal,
                 rows=rows,
+                repeats=repeated.rows,
+                contradictions=repeated.contradictions,
                 spans=spans,
                 parts=tuple(written.part for written in parts),
                 segments=table,
@@ -136,15 +141,6 @@ class Compactor:
             self._store.put_if_absent(folder + path.name, path)
             path.unlink()
         return written
-
-    def _run_files(self, runs: Sequence[LiveRun]) -> list[EvidenceFile]:
-        stored = [part for run in runs for part in run.parts]
-        digests = [part.file.sha256 for run in runs for part in run.description.parts]
-        paths = self._derived.fetch(stored)
-        return [
-            EvidenceFile(path, one.name, sha256=digest)
-            for path, one, digest in zip(paths, stored, digests, strict=True)
-        ]
 
     def _segment_files(self, segments: Sequence[SealedSegment]) -> list[EvidenceFile]:
         stored = [StoredObject(self._trail.prefix + segment.path, segment.bytes) for segment in segments]
@@ -215,7 +211,7 @@ class _State:
         self._made[run.name.end] = run
 
 
-def _read_sources(
+def read_sources(
     question: Question, runs: Sequence[EvidenceFile], segments: Sequence[EvidenceFile], sealed: Sequence[SealedSegment]
 ) -> None:
     """Makes the rows of runs and segments the relation `hinted`, in no order."""
@@ -232,7 +228,8 @@ def _read_sources(
     question.run("run_rows_hinted" if question.rows("run_has_missing_hints")[0][0] else "run_rows_as_hinted")
 
 
-def _rows(question: Question, runs: Sequence[LiveRun], segments: Sequence[SealedSegment]) -> Iterator[pa.Table]:
+def rows_in_order(question: Question, runs: Sequence[LiveRun], segments: Sequence[SealedSegment]) -> Iterator[pa.Table]:
+    """The rows of `read_sources` in the order of a run, with what follows from that."""
     rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in segments)
     size = sum(part.file.bytes for run in runs for part in run.description.parts)
     size += sum(segment.bytes for segment in segments)
@@ -240,13 +237,15 @@ def _rows(question: Question, runs: Sequence[LiveRun], segments: Sequence[Sealed
     return with_lineage(question.batches("run_rows", rows_at_once=at_once))
 
 
-def _segments(one: ReadSeal) -> Iterator[SealedSegment]:
+def sealed_segments(one: ReadSeal) -> Iterator[SealedSegment]:
+    """The segments that a seal names."""
     for number, entry in enumerate(one.seal.entries, one.seal.size_before):
         if isinstance(entry, SegmentEntry):
             yield SealedSegment.of(number, entry, one.seal.interval.sealed_at_ms)
 
 
-def _digested(one: ReadSeal) -> Digested:
+def digested(one: ReadSeal) -> Digested:
+    """A seal as a run names it."""
     return Digested(seal_name(one.seal.size_before), one.sha256)
 
 
@@ -254,7 +253,7 @@ def _end(run: LiveRun) -> tuple[str, Digested]:
     return run.description.root, run.description.seal
 
 
-def _notices(known: LiveRun | None, seals: Sequence[ReadSeal]) -> tuple[tuple[Digested, ...], tuple[str, ...]]:
+def notices(known: LiveRun | None, seals: Sequence[ReadSeal]) -> tuple[tuple[Digested, ...], tuple[str, ...]]:
     """What is sealed of streams and baselines, and the seals that name another key, from the beginning of the log."""
     described = {} if known is None else {one.name: one for one in known.description.descriptions}
     handovers = [] if known is None else list(known.description.handovers)
@@ -268,3 +267,6 @@ def _notices(known: LiveRun | None, seals: Sequence[ReadSeal]) -> tuple[tuple[Di
             elif isinstance(entry, KeyRotationEntry):
                 handovers.append(one.seal.name)
     return tuple(described.values()), tuple(handovers)
+
+
+_segments = sealed_segments  # the name until now

@@ -48,15 +48,20 @@ class States:
     def existing(self, *, with_guesses: bool = False) -> Iterator[State]:
         """The items that existed, in order of item key; with guesses, unknown ones too where there is one."""
         for batch in self.existing_batches(with_guesses=with_guesses):
-            yield from (_state(**row) for row in batch.to_pylist())
+            yield from (state_of(**row) for row in batch.to_pylist())
 
-    def existing_batches(self, *, with_guesses: bool = False) -> "Iterator[pa.RecordBatch]":
+    def existing_batches(
+        self,
+        *,
+        with_guesses: bool = False,
+        in_order: bool = True,  # noqa: ARG002  it always is
+    ) -> "Iterator[pa.RecordBatch]":
         """The same as Arrow batches, with the columns of `answers.sql`."""
         return self._question.batches("existing_states", {"with_guesses": with_guesses})
 
     def all(self) -> list[State]:
         """Every item that any fact tells of, in order of item key."""
-        return [_state(**row) for batch in self._question.batches("all_states") for row in batch.to_pylist()]
+        return [state_of(**row) for batch in self._question.batches("all_states") for row in batch.to_pylist()]
 
 
 def reconstruct(
@@ -245,7 +250,7 @@ def _compare(question: Question) -> None:
         question.run("settle_compared", {"agreeing": agreeing})
 
 
-def _state(
+def state_of(
     item_key: str,
     rule: str,
     image: str | None,
@@ -257,6 +262,7 @@ def _state(
     changed_at_ms: int | None,
     valid_from_ms: int | None,
 ) -> State:
+    """A row of `answers` as a state."""
     if rule in {"unknown", "compare"}:
         return State(
             item_key, Outcome.UNKNOWN, Basis.GUESS if is_known else Basis.NOTHING, image, reason, is_guess=is_known

@@ -18,12 +18,13 @@ from query.image_chain import MOST_BREAKS, ImageChain, image_chain
 from query.instant import Instant, format_ms
 from query.key import parse_key, parse_partition
 from query.key_schema import KeyAttribute, KeySchema
-from query.plan import ReadPlan, StatePlan, changes_between, plan_changes, plan_state
+from query.layers import LayerPlan, Settled, plan_layers, settle
+from query.plan import ReadPlan, StatePlan, changes_between, neighbours, plan_changes, plan_state
 from query.rev import Rev
 from query.rows import Reader
 from query.selection import Selection
 from query.source import Source
-from query.state import Moment, reconstruct
+from query.state import Moment, States, reconstruct
 from query.table_state import TableState
 from query.when import parse_when_or_rev
 from query.where import where_changes
@@ -176,18 +177,55 @@ class Table:
         moment = self.moment(at)
 
         def read(table: "Table") -> TableState:
-            plan = table.plan_as_of(at, moment)
+            def reconstructed() -> States:
+                plan = table._plan_state(at, moment)  # noqa: SLF001  it is a table
+                return reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment)
+
+            def told(states: States | Settled, plan: ReadPlan, *, has_floor: bool) -> TableState:
+                return TableState(
+                    states,
+                    plan,
+                    at,
+                    moment.at_ms,
+                    has_floor=has_floor,
+                    where=where,
+                    best_effort=best_effort,
+                    read_all=reconstructed,
+                )
+
+            layers = table._plan_layers(at, moment)  # noqa: SLF001
+            if layers is not None:
+                question = table.engine.ask()
+                settled = settle(question, table.reader, table.evidence, layers)
+                if settled is not None:
+                    return told(settled, layers.read, has_floor=True)
+                question.close()
+            plan = table._plan_state(at, moment)  # noqa: SLF001
             states = reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment)
-            return TableState(states, plan, at, moment.at_ms, where=where, best_effort=best_effort)
+            return told(states, plan.read, has_floor=plan.floor is not None or plan.ceiling is not None)
 
         return self.asked(read)
 
-    def plan_as_of(self, at: Instant | Rev, moment: Moment, *, tells_absences_apart: bool = False) -> StatePlan:
-        """The plan of `as_of`, without carrying it out."""
-        spelled = at.spelled if isinstance(at, Instant) else at.text
+    def plan_as_of(self, at: Instant | Rev, moment: Moment) -> ReadPlan:
+        """What `as_of` reads, without reading it."""
+        layers = self._plan_layers(at, moment)
+        return self._plan_state(at, moment).read if layers is None else layers.read
+
+    def _plan_layers(self, at: Instant | Rev, moment: Moment) -> LayerPlan | None:
+        if moment.cut is not None or not self.evidence.runs:
+            return None
+        floor, _ = neighbours(self.evidence.baselines, moment.at_ms, is_cut=False)
+        snapshot = None if floor is None else self.reader.snapshot(self.evidence, floor, moment.at_ms)
+        return plan_layers(self.evidence, _spelled(self.name, at), at_ms=moment.at_ms, floor=floor, snapshot=snapshot)
+
+    def plan_item_state(self, at: Instant | Rev, moment: Moment) -> StatePlan:
+        """What the state of an item reads, which has to tell an item that was deleted from one that never was."""
+        return self._plan_state(at, moment, tells_absences_apart=True)
+
+    def _plan_state(self, at: Instant | Rev, moment: Moment, *, tells_absences_apart: bool = False) -> StatePlan:
         return plan_state(
             self.evidence,
-            f"{self.name} as of {spelled}",
+            _spelled(self.name, at),
             at_ms=moment.at_ms,
             is_cut=moment.cut is not None,
             tells_absences_apart=tells_absences_apart,
@@ -283,6 +321,10 @@ class Table:
             why="it fits " + ", ".join(f"@{row[0]} ({format_ms(row[3])})" for row in found[:5]),
             hint="write more of it",
         )
+
+
+def _spelled(name: str, at: Instant | Rev) -> str:
+    return f"{name} as of {at.spelled if isinstance(at, Instant) else at.text}"
 
 
 def _coverage(table: Table, question: Question, selection: Selection | None = None) -> Coverage:

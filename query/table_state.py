@@ -1,12 +1,14 @@
 """A whole table at an instant or a cut, as a person asks for it: items, counts, and what could not be told."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from query.answer import State
 from query.instant import Instant
-from query.plan import StatePlan
+from query.layers import Settled
+from query.plan import ReadPlan
 from query.rev import Rev
 from query.state import States
 from query.where import states_table, where_states
@@ -23,15 +25,25 @@ class TableState:
     """
 
     def __init__(
-        self, states: States, plan: StatePlan, at: Instant | Rev, at_ms: int, *, where: str | None, best_effort: bool
+        self,
+        states: States | Settled,
+        plan: ReadPlan,
+        at: Instant | Rev,
+        at_ms: int,
+        *,
+        has_floor: bool,
+        where: str | None,
+        best_effort: bool,
+        read_all: Callable[[], States],
     ) -> None:
         self._states = states
+        self._read_all = read_all
         self._where = where
         self._best_effort = best_effort
         self.at = at
         self.at_ms = at_ms
-        self.plan = plan.read
-        self.has_floor = plan.floor is not None or plan.ceiling is not None
+        self.plan = plan
+        self.has_floor = has_floor
         self.coverage = states.coverage
         self.conflicts = states.conflicts
         self.unknown = states.unknown
@@ -50,7 +62,14 @@ class TableState:
 
     def all_states(self) -> list[State]:
         """Every item that any fact tells of, with its outcome, in order of item key."""
-        return self._states.all()
+        if isinstance(self._states, States):
+            return self._states.all()
+        with closing(self._read_all()) as states:
+            return states.all()
+
+    def batches(self, *, in_order: bool = True) -> "Iterator[pa.RecordBatch]":
+        """The items that existed as Arrow batches, with the columns of `answers.sql`; without order, sooner."""
+        return self._states.existing_batches(with_guesses=self._best_effort, in_order=in_order)
 
     def arrow(self) -> "pa.Table":
         """Columns `item_key`, `item`, `image` (JSON text), `changed_at`, `change_id`, `valid_from` (UTC)."""

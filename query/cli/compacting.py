@@ -19,6 +19,7 @@ def compact(
     /,
     *,
     memory: Annotated[str | None, Parameter(help="Memory for sorting; beyond it, the disk is used.")] = "4GB",
+    snapshots: Annotated[bool, Parameter(help="Keep the state of the table at the ends of months too.")] = True,
     options: Options = DEFAULTS,
 ) -> int:
     """Rewrite sealed changes in order of keys, so that answers stay fast as the archive grows.
@@ -34,16 +35,20 @@ def compact(
     from query.render.derived import made_sheet
     from query.render.text import counted, size_text
     from query.runs import Compactor, MadeRun
+    from query.snapshots import MadeSnapshot, SnapshotKeeper
 
     run = Invocation(replace(options, memory_limit=options.memory_limit or memory))
     archive, derived, store = _places(run)
     trail = archive.trail(table)
     engine = Engine(memory_limit=run.settings.memory_limit, threads=run.settings.threads)
 
-    def told(made: MadeRun) -> None:
+    def told(made: MadeRun | MadeSnapshot) -> None:
         run.note(f"{made.name.folder}: {counted(made.rows, 'row')}, {size_text(made.bytes)}")
 
-    made = Compactor(archive.source, derived, store, trail, engine).compact(told)
+    made: list[MadeRun | MadeSnapshot] = [*Compactor(archive.source, derived, store, trail, engine).compact(told)]
+    if snapshots:
+        found = archive.table(table)
+        made += SnapshotKeeper(trail, found.evidence, found.reader, store, engine).keep(told)
     run.write(made_sheet(made))
     if not made:
         run.note("nothing to do: every hour that is over is in a run")

@@ -115,8 +115,9 @@ def get(
     item = found.item(*key, named=named_key)
     resolved = found.resolve(at)
     if explain:
-        is_instant = isinstance(resolved, Instant)
-        return run.explain(found.plan_as_of(resolved, found.moment(resolved)).read if is_instant else item.plan)
+        if isinstance(resolved, Instant):
+            return run.explain(found.plan_item_state(resolved, found.moment(resolved)).read)
+        return run.explain(item.plan)
     return show_answer(run, found, item, item.state(resolved, best_effort=best_effort), with_guess=best_effort)
 
 

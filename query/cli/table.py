@@ -109,7 +109,7 @@ def as_of(
     run = Invocation(options, formats=("ddb-json",))
     found = run.table(table)
     at = found.resolve(when)
-    plan = found.plan_as_of(at, found.moment(at)).read
+    plan = found.plan_as_of(at, found.moment(at))
     if explain:
         return run.explain(plan)
     _confirm(run, plan, max_scan, is_sure=yes)

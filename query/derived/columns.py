@@ -17,6 +17,7 @@ RUN_SCHEMA: Final = pa.schema(
         pa.field("preceded_at", _TIME),
         pa.field("effective_at", _TIME, nullable=False),
         pa.field("superseded_at", _TIME),
+        pa.field("repeats", pa.bool_(), nullable=False),
         pa.field("segment", pa.int64(), nullable=False),
         pa.field("position", pa.int64(), nullable=False),
     ]

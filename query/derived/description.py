@@ -43,12 +43,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The changes of one stream label: earliest and latest `changed_at` (epoch ms), and how many rows tell of them."""
+    """The changes of one stream label: earliest and latest `changed_at` (epoch ms), how many rows tell of them, and the
+    least and greatest sequence number, padded.
+    """
 
     stream_label: str
     first_ms: int
     last_ms: int
     rows: int
+    first_sequence: str
+    last_sequence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Digested:
 class RunDescription:
     """`run.json`. `root` is that of the log at `name.end` (hex), `seal` the seal that ends there.
 
+    `repeats` rows tell of the same change as the row before them, `contradictions` of those otherwise (as text).
     `spans` say of each stream label which changes there are: the earliest and latest `changed_at`, and how many rows.
     `segments` is the file that names the `segment_count` segments by entry, and of the runs before those that were
     sealed lately, so that a reader of the tail knows them (`query.derived.segment_table`). `sealed_to_ms` is the end of
@@ -75,6 +80,8 @@ class RunDescription:
     root: str
     seal: Digested
     rows: int
+    repeats: int
+    contradictions: int
     spans: tuple[Span, ...]
     parts: tuple[Part, ...]
     segments: File
@@ -88,6 +95,7 @@ class RunDescription:
     def compose(self) -> bytes:
         return canonical(
             {
+                "contradictions": self.contradictions,
                 "derivation": DERIVATION,
                 "descriptions": [{"name": one.name, "sha256": one.sha256} for one in self.descriptions],
                 "format": FORMAT_VERSION,
@@ -95,6 +103,7 @@ class RunDescription:
                 "handovers": list(self.handovers),
                 "parts": [_part_members(part) for part in self.parts],
                 "root": self.root,
+                "repeats": self.repeats,
                 "rows": self.rows,
                 "seal": {"name": self.seal.name, "sha256": self.seal.sha256},
                 "sealed_to_ms": self.sealed_to_ms,
@@ -116,6 +125,8 @@ class RunDescription:
             root=_digest(members["root"]),
             seal=Digested(_text(members["seal"]["name"]), _digest(members["seal"]["sha256"])),
             rows=_count(members["rows"]),
+            repeats=_count(members["repeats"]),
+            contradictions=_count(members["contradictions"]),
             spans=tuple(_span(span) for span in members["spans"]),
             parts=tuple(_part(part) for part in members["parts"]),
             segments=_file(segments),
@@ -239,7 +250,9 @@ def _file(members: Mapping[str, Any]) -> File:
 def _span_members(span: Span) -> dict[str, Any]:
     return {
         "first_ms": span.first_ms,
+        "first_sequence": span.first_sequence,
         "last_ms": span.last_ms,
+        "last_sequence": span.last_sequence,
         "rows": span.rows,
         "stream_label": span.stream_label,
     }
@@ -247,7 +260,8 @@ def _span_members(span: Span) -> dict[str, Any]:
 
 def _span(members: Any) -> Span:
     first_ms, last_ms, rows = (_count(members[name]) for name in ("first_ms", "last_ms", "rows"))
-    return Span(_text(members["stream_label"]), first_ms, last_ms, rows)
+    sequences = _text(members["first_sequence"]), _text(members["last_sequence"])
+    return Span(_text(members["stream_label"]), first_ms, last_ms, rows, *sequences)
 
 
 def _described(content: bytes) -> dict[str, Any]:

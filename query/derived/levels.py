@@ -65,6 +65,12 @@ def _period(at_ms: int, form: str) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime(form)
 
 
+def is_last_of_month(times_ms: Sequence[int], place: int) -> bool:
+    """Whether what belongs to a time is the last of its month, and the month is over; times (epoch ms) in order."""
+    month = _period(times_ms[place], _PERIODS[0])
+    return place + 1 < len(times_ms) and _period(times_ms[place + 1], _PERIODS[0]) != month
+
+
 def cover(names: Sequence[RunName]) -> tuple[RunName, ...]:
     """The fewest runs that cover the log from 0, without a gap, as far as any do."""
     ends: dict[int, list[int]] = {}

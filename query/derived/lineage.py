@@ -23,7 +23,8 @@ class _Past(NamedTuple):
 
 
 def with_lineage(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same rows with `preceded_at`, `effective_at` and `superseded_at` (timestamps, UTC) after their columns.
+    """The same rows with `preceded_at`, `effective_at` and `superseded_at` (timestamps, UTC) after their columns, and
+    `repeats`: whether a row tells of the same change as the one before it.
 
     Needs `item_key`, `stream_label`, `sequence_number`, `changed_at`; rows of an item stand together, in order of label
     and sequence number. NULL: no change of the item comes before, or after. Where rows of one change state different
@@ -80,7 +81,7 @@ def _derived(table: pa.Table, is_new: pa.Array, past: _Past | None) -> pa.Table:
     number_of_row = pc.subtract(pc.cumulative_sum(is_new.cast(pa.int64())), 1)
     for name, values in (("preceded_at", before), ("effective_at", effective), ("superseded_at", after)):
         table = table.append_column(name, values.take(number_of_row).cast(_TIME))
-    return table
+    return table.append_column("repeats", pc.invert(is_new))
 
 
 def _latest(values: pa.Array, starts: pa.Array, ends: pa.Array) -> pa.Array:
@@ -105,3 +106,27 @@ def _flat(table: pa.Table, name: str) -> pa.Array:
 def _differs(values: pa.Array) -> pa.Array:
     """Whether each value is another one than the one before it; the first is."""
     return pa.concat_arrays([pa.array([True]), pc.not_equal(values.slice(1), values.slice(0, len(values) - 1))])
+
+
+class Repeated:
+    """Counts, as rows pass by, those that repeat a change, and those of them that tell it otherwise, as text."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.contradictions = 0
+        self._before: list[object] | None = None
+
+    def through(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The same tables, whose rows are in order and have `repeats`."""
+        for table in tables:
+            repeats = _flat(table, "repeats")
+            for row in pc.indices_nonzero(repeats).to_pylist():  # few
+                self.rows += 1
+                before = self._content(table, row - 1) if row else self._before
+                self.contradictions += self._content(table, row) != before
+            self._before = self._content(table, table.num_rows - 1)
+            yield table
+
+    @staticmethod
+    def _content(table: pa.Table, row: int) -> list[object]:
+        return [table.column(name)[row].as_py() for name in ("op", "changed_at", "old_image", "new_image")]

@@ -7,10 +7,10 @@ from query.render.sheet import Column, Sheet
 
 _MADE: Final = (
     Column("name", lambda made: made.name.folder.rstrip("/")),
-    Column("from", lambda made: made.name.start, "integer"),
+    Column("from", lambda made: getattr(made.name, "start", 0), "integer"),
     Column("to", lambda made: made.name.end, "integer"),
-    Column("runs", lambda made: made.runs, "integer"),
-    Column("segments", lambda made: made.segments, "integer"),
+    Column("runs", lambda made: getattr(made, "runs", None), "integer"),
+    Column("segments", lambda made: getattr(made, "segments", None), "integer"),
     Column("rows", lambda made: made.rows, "integer"),
     Column("bytes", lambda made: made.bytes, "integer"),
 )
@@ -22,7 +22,7 @@ _WASTE: Final = (
 
 
 def made_sheet(made: Sequence[Any]) -> Sheet:
-    """The runs that were made (`MadeRun`)."""
+    """The runs and snapshots that were made (`MadeRun`, `MadeSnapshot`)."""
     return _sheet(_MADE, made)
 
 

@@ -1,0 +1,13 @@
+-- Of an older layer: how many items it adds; of how many it has a later change after all, in order or in time, which is
+-- one that arrived late, or a clock that stepped back; and of how many it tells the same change once more.
+SELECT
+    count(*) FILTER (settled.item_key IS NULL),
+    count(*) FILTER (
+        (layer.stream_label, layer.sequence_number) > (settled.stream_label, settled.sequence_number)
+        OR layer.effective_ms > settled.effective_ms
+    ),
+    count(*) FILTER (
+        (layer.stream_label, layer.sequence_number) = (settled.stream_label, settled.sequence_number)
+    )
+FROM layer
+LEFT JOIN settled USING (item_key)

@@ -1,0 +1,12 @@
+-- Of the segments beside the runs: changes after the instant, and changes that several rows tell differently.
+SELECT
+    (SELECT count(*) FROM changes WHERE changed_at_ms > getvariable('layers').at_ms),
+    (
+        SELECT count(*)
+        FROM (
+            SELECT 1
+            FROM changes
+            GROUP BY item_key, ord
+            HAVING count(*) > 1 AND count(DISTINCT (op, changed_at_ms, old_image, new_image)) > 1
+        )
+    )
