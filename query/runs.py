@@ -224,7 +224,8 @@ def read_sources(
         question.set("segment_files", [str(file.path) for file in segments])
         question.set("segment_entries", [segment.entry for segment in sealed])
         question.run("run_rows_of_segments")
-    question.run(f"run_rows_from_{'both' if runs and segments else 'runs' if runs else 'segments'}")
+    origin = {(True, True): "both", (True, False): "runs", (False, True): "segments"}
+    question.run(f"run_rows_from_{origin.get((bool(runs), bool(segments)), 'nothing')}")
     question.run("run_rows_hinted" if question.rows("run_has_missing_hints")[0][0] else "run_rows_as_hinted")
 
 

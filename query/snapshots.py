@@ -112,9 +112,7 @@ class SnapshotKeeper:
                 written.path.unlink()
                 parts.append(written.part)
             baseline = Digested(floor.name.description, sha256(floor.description.compose()).hexdigest())
-            spans = tuple(
-                span for one in self._evidence.runs if one.name.end <= name.end for span in one.description.spans
-            )
+            runs = [one for one in self._evidence.runs if one.name.end <= name.end]
             description = SnapshotDescription(
                 name=name,
                 root=run.description.root,
