@@ -2,7 +2,18 @@
 
 import sys
 
-from benchmarks import archiver, latency, long_history, peers, reading, seal_gate, startup, verify_rows, verifying
+from benchmarks import (
+    archiver,
+    compacting,
+    latency,
+    long_history,
+    peers,
+    reading,
+    seal_gate,
+    startup,
+    verify_rows,
+    verifying,
+)
 
 PARTS = {
     "archiver": archiver,
@@ -12,6 +23,7 @@ PARTS = {
     "verifying": verifying,
     "rows": verify_rows,
     "peers": peers,
+    "compacting": compacting,
     "latency": latency,
     "long-history": long_history,
 }

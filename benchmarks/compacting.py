@@ -31,7 +31,7 @@ _LEVELS: Final = ((4, "hour"), (50, "day"))  # by entries: a segment and an inte
 
 
 @contextmanager
-def _linked(archive: Path, *, with_seals: bool) -> Iterator[Path]:
+def linked(archive: Path, *, with_seals: bool) -> Iterator[Path]:
     """The evidence of an archive under another folder beside it, so that runs can be made there and thrown away."""
     with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
         for name in ("streams", "baselines", "segments", *(("seals",) if with_seals else ())):
@@ -45,32 +45,33 @@ def _linked(archive: Path, *, with_seals: bool) -> Iterator[Path]:
 
 
 def at_once(archive: Path) -> dict[str, Any]:
-    with _linked(archive, with_seals=True) as linked:
+    with linked(archive, with_seals=True) as copy:
         began = time.perf_counter()
-        _compact(linked)
-        return _found(linked, time.perf_counter() - began)
+        compact(copy)
+        return _found(copy, time.perf_counter() - began)
 
 
 def hourly(archive: Path) -> dict[str, Any]:
     seals = sorted((archive / TRAIL.prefix / "seals").iterdir())
     seconds = []
-    with _linked(archive, with_seals=False) as linked:
+    with linked(archive, with_seals=False) as copy:
         for number, seal in enumerate(seals):
-            os.link(seal, linked / TRAIL.prefix / "seals" / seal.name)
+            os.link(seal, copy / TRAIL.prefix / "seals" / seal.name)
             began = time.perf_counter()
-            _compact(linked)
+            compact(copy)
             seconds.append(time.perf_counter() - began)
             if sys.stderr.isatty() and number % 24 == 0:
                 print(f"\rcompacting: day {number // 24} of {len(seals) // 24}", end="", file=sys.stderr)
         ordered = sorted(seconds)
         more = {"pass_s": ordered[len(ordered) // 2], "longest_pass_s": ordered[-1], "passes": len(seconds)}
-        return _found(linked, sum(seconds)) | more
+        return _found(copy, sum(seconds)) | more
 
 
 CASES: Final[dict[str, Callable[[Path], dict[str, Any]]]] = {case.__name__: case for case in (at_once, hourly)}
 
 
-def _compact(archive: Path) -> None:
+def compact(archive: Path) -> None:
+    """`ddbtrail compact`, in this process."""
     from query.cli import run as ddbtrail  # noqa: PLC0415
 
     told = io.StringIO()

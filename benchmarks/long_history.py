@@ -7,11 +7,14 @@ A hot item (10,000 changes), an ordinary one (10) and a rare one (3), each
     warm       with everything cached that the cold question left behind
 
 Each in a process of its own, from before the archive is opened until the last change is there as an object, the package
-imported before. The server counts (`benchmarks.latency`): requests by operation and bytes of bodies; it runs beside the
-reader on the same machine. The reader's clock stands five minutes after the last seal.
+imported before (what it imports when it needs it is not). The server counts (`benchmarks.latency`): requests by
+operation and bytes of bodies; it runs beside the reader on the same machine. The reader's clock stands five minutes
+after the last seal.
 
-Sizes in changes: DDBTRAIL_BENCH_LONG, 1 and 10 million by default. `python -m benchmarks.long_history FOLDER CHANGES`
-takes a folder that `benchmarks.long_trail` made, with or without runs in it, and does not write there.
+With runs, which `compact` makes of the whole trail at once: a month each, and days and hours at the end; for the
+smallest size also without. Sizes in changes: DDBTRAIL_BENCH_LONG, 1 and 10 million by default.
+`python -m benchmarks.long_history FOLDER CHANGES` takes a folder that `benchmarks.long_trail` made and asks it as it
+is, with or without runs.
 """
 
 import json
@@ -24,6 +27,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.compacting import compact, linked
 from benchmarks.latency import BUCKET, Server, environment, serving
 from benchmarks.long_trail import DAYS, Shape, make
 
@@ -43,11 +47,11 @@ def measure(cache: str, now_ms: str, pk: str, sk: str) -> dict[str, float]:
     import query  # noqa: PLC0415
     from query.source import Access  # noqa: PLC0415
 
-    url = f"s3://{BUCKET}"
+    url, opened = f"s3://{BUCKET}", query.open
     access = Access(endpoint_url=os.environ["AWS_ENDPOINT_URL"], cache_dir=Path(cache))
     derived = {"derived_url": url} if os.environ.get("DDBTRAIL_BENCH_DERIVED") else {}
     began, cpu = time.perf_counter(), time.process_time()
-    archive = query.open(url, access=access, now_ms=lambda: int(now_ms), **derived)
+    archive = opened(url, access=access, now_ms=lambda: int(now_ms), **derived)
     found = archive.table("orders").item(pk, sk).history()
     return {
         "changes": len(found),
@@ -57,14 +61,23 @@ def measure(cache: str, now_ms: str, pk: str, sk: str) -> dict[str, float]:
     }
 
 
-def run(made: dict[int, Path] | None = None) -> dict[str, Any]:
-    """All questions about trails of several sizes: those of the folders given, or made here (without runs)."""
+def run() -> dict[str, Any]:
+    """All questions, about trails of several sizes."""
     figures: dict[str, Any] = {"load": os.getloadavg()[0]}
-    for changes in made or SIZES:
-        folder = made[changes] if made else Path(tempfile.gettempdir()) / f"ddbtrail-bench-long-{changes}"
-        days = _days(folder, changes)
-        figures[str(changes)] = _of_archive(make(folder, changes, days), Shape(changes, days))
+    for changes in SIZES:
+        archive = make(Path(tempfile.gettempdir()) / f"ddbtrail-bench-long-{changes}", changes)
+        if changes == min(SIZES):
+            figures[f"{changes:,} changes, no runs"] = _of_archive(archive, Shape(changes), repetitions=1)
+        with linked(archive, with_seals=True) as copy:
+            compact(copy)
+            figures[f"{changes:,} changes"] = _of_archive(copy, Shape(changes))
     return figures
+
+
+def run_on(folder: Path, changes: int) -> dict[str, Any]:
+    """All questions about one trail as it is."""
+    shape = Shape(changes, _days(folder, changes))
+    return {"load": os.getloadavg()[0], f"{changes:,} changes": _of_archive(folder / "archive", shape)}
 
 
 def _days(folder: Path, changes: int) -> int:
@@ -72,13 +85,13 @@ def _days(folder: Path, changes: int) -> int:
     return int(next(folder.glob(f"made-{changes}-*"), Path(f"-{DAYS}")).name.rpartition("-")[2])
 
 
-def _of_archive(archive: Path, shape: Shape) -> dict[str, Any]:
+def _of_archive(archive: Path, shape: Shape, repetitions: int = REPETITIONS) -> dict[str, Any]:
     found: dict[str, Any] = {"runs": len(list(archive.glob("v1/*/*/*/runs/*/*/run.json")))}
     has_runs = found["runs"] > 0
     with serving(archive) as server, tempfile.TemporaryDirectory() as temporary:
         for kind, key in shape.example_keys().items():
             turns: dict[str, list[dict[str, Any]]] = {}
-            for turn in range(REPETITIONS):
+            for turn in range(repetitions):
                 cold, indexes = (Path(temporary, f"{kind}-{turn}-{state}") for state in ("cold", "indexes"))
                 turns.setdefault("cold", []).append(_asked(server, cold, shape, key, has_runs=has_runs))
                 if has_runs:
@@ -129,19 +142,21 @@ def _medians(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def report(figures: dict[str, Any]) -> str:
     lines = [f"history of one item over {DAYS} days, 30 ms an answer; load before: {figures['load']:.1f}"]
-    for changes, found in figures.items():
+    for name, found in figures.items():
         if not isinstance(found, dict):
             continue
-        lines.append(f"{int(changes):,} changes, {found['runs']} runs")
+        lines.append(f"{name}; {found['runs']} runs")
         lines.append(
             f"  {'':18}{'wall s':>8}{'CPU s':>8}{'MB':>9}{'requests':>10}{'at once':>9}{'peak MB':>9}{'found':>8}"
         )
-        for name, figure in found.items():
+        for case, figure in found.items():
             if not isinstance(figure, dict):
                 continue
-            operations = ", ".join(f"{count:,} {name}" for name, count in sorted(figure["operations"].items()))
+            operations = ", ".join(
+                f"{count:,} {operation}" for operation, count in sorted(figure["operations"].items())
+            )
             lines.append(
-                f"  {name:18}{figure['wall_s']:8.2f}{figure['cpu_s']:8.2f}{figure['bytes'] / 1e6:9.2f}"
+                f"  {case:18}{figure['wall_s']:8.2f}{figure['cpu_s']:8.2f}{figure['bytes'] / 1e6:9.2f}"
                 f"{figure['requests']:10,.0f}{figure['most_at_once']:9.0f}{figure['peak_mb']:9.0f}"
                 f"{figure['changes']:8,.0f}  {operations}"
             )
@@ -152,5 +167,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
         print(json.dumps(measure(*sys.argv[2:6])))
     else:
-        given = {int(sys.argv[2]): Path(sys.argv[1])} if len(sys.argv) == 3 else None
-        print(report(run(given)))
+        print(report(run_on(Path(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) == 3 else run()))
