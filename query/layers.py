@@ -7,7 +7,7 @@ does, which reads every fact.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from archiver.format.layout import HOUR_MS, hour_of
@@ -20,6 +20,7 @@ from query.engine import Question
 from query.plan import CLOCK_MARGIN_MS, PlannedFile, ReadPlan
 from query.rows import Reader, merged_spans
 from query.selection import Selection
+from query.source import StoredObject
 from query.state import state_of
 
 if TYPE_CHECKING:
@@ -42,19 +43,35 @@ class LayerPlan:
     read: ReadPlan
 
 
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A layer that settled `items` of the `of` it tells of; files and digests, none for what the question has read."""
+
+    number: int
+    kind: str
+    parts: tuple[StoredObject, ...] = ()
+    digests: tuple[str, ...] = ()
+    items: int = 0
+    of: int = 0
+
+
 class Settled:
     """The items of a table at an instant, each settled by one layer. Close it."""
 
     unknown: Final = 0
 
-    def __init__(self, question: Question, coverage: Coverage, count: int) -> None:
-        self.question = question
+    def __init__(
+        self, question: Question, reader: Reader, coverage: Coverage, count: int, layers: Sequence[_Layer] | None
+    ) -> None:
+        self._question = question
+        self._reader = reader
+        self._layers = layers  # None: the relation `settled` holds all there is to tell
         self.coverage = coverage
         self.conflicts: tuple[Conflict, ...] = ()
         self.count = count
 
     def close(self) -> None:
-        self.question.close()
+        self._question.close()
 
     def existing(self, *, with_guesses: bool = False) -> Iterator[State]:
         """The items that existed, in order of item key. Nothing is guessed here."""
@@ -62,9 +79,39 @@ class Settled:
             yield from (state_of(**row) for row in batch.to_pylist())
 
     def existing_batches(self, *, with_guesses: bool = False, in_order: bool = True) -> "Iterator[pa.RecordBatch]":
-        """The same as Arrow batches, with the columns of `answers.sql`."""
+        """The same as Arrow batches, with the columns of `answers.sql`; without order they come as they are read."""
         del with_guesses
-        return self.question.batches("existing_settled_in_order" if in_order else "existing_settled")
+        if self._layers is None:
+            yield from self._question.batches("existing_settled")
+        elif not in_order:
+            for layer in self._told():
+                yield from self._question.batches(_statement("existing", "of_layer", layer))
+        else:
+            for layer in self._told():
+                if layer.number == self._layers[0].number:
+                    self._question.run("existing_found")
+                self._question.run(_statement("existing_add", "", layer))
+            yield from self._question.batches("existing_in_order")
+
+    def _told(self) -> Iterator[_Layer]:
+        """The layers, each as the relation `layer`; the first always, others where anything rests on them."""
+        for place, layer in enumerate(self._layers or ()):
+            if layer.items or not place:
+                _read(self._question, self._reader, layer)
+                yield layer
+
+
+def _statement(name: str, of: str, layer: _Layer) -> str:
+    """The statement for a layer, of which all items are to be told or only some."""
+    return "_".join(filter(None, (name, "" if layer.items == layer.of else "left", of)))
+
+
+def _read(question: Question, reader: Reader, layer: _Layer) -> None:
+    question.set("layer_number", layer.number)
+    if layer.parts or layer.kind == "run":
+        reader.layer(question, layer.kind, layer.parts, layer.digests)
+    else:
+        question.run(f"layer_of_{layer.kind}")
 
 
 def plan_layers(
@@ -112,9 +159,10 @@ def settle(
 ) -> Settled | None:
     """The table at the instant of a plan; None if it cannot be told this way. Takes over `question`, unless None.
 
-    `is_whole`: the relation `settled` has every item ever known, also those that were gone before the baseline.
+    `is_whole`: the relation `settled` has every item ever known with its image, also those that were gone before the
+    baseline.
     """
-    if any(run.description.contradictions for run in plan.runs):
+    if any(run.description.contradictions or run.description.imageless for run in plan.runs):
         return None
     reader.read(question, plan.segments)
     spans = merged_spans(question, evidence.runs, has_segments=bool(plan.segments.segments))
@@ -125,51 +173,75 @@ def settle(
     floor_ms = plan.floor.description.from_ms
     from_ms = _LONG_AGO_MS if is_whole else floor_ms
     question.set("layers", {"at_ms": plan.at_ms, "from_ms": from_ms, "floor_ms": floor_ms, "covering_label": covering})
-    if not _settle_all(question, reader, plan):
+    if plan.segments.segments and any(question.rows("segments_told")[0]):
+        return None
+    if not is_whole:
+        keys = _Settling(question, reader, plan, "_keys")
+        if keys.settle_all():
+            count, untold = question.rows("settled_keys_told")[0]
+            return None if untold else Settled(question, reader, coverage, count, keys.layers)
+        if not keys.is_out_of_order:
+            return None
+        question.run("drop_settled")
+    # Images are carried along where some layer's items have to be put right.
+    if not _Settling(question, reader, plan, "").settle_all():
         return None
     count, untold = question.rows("settled_told")[0]
-    return None if untold else Settled(question, coverage, count)
+    return None if untold else Settled(question, reader, coverage, count, None)
 
 
-def _settle_all(question: Question, reader: Reader, plan: LayerPlan) -> bool:
-    """Makes the relation `settled`, layer by layer; False where order alone does not tell."""
-    settled = False
-    if plan.segments.segments:
-        if any(question.rows("segments_told")[0]):
+class _Settling:
+    """Makes the relation `settled`, layer by layer: with keys and order alone, or with all that is told of an item."""
+
+    def __init__(self, question: Question, reader: Reader, plan: LayerPlan, form: str) -> None:
+        self._question = question
+        self._reader = reader
+        self._plan = plan
+        self._form = form
+        self.layers: list[_Layer] = []
+        self.is_out_of_order = False
+
+    def settle_all(self) -> bool:
+        """False where this way does not tell: order alone is not enough, or (`is_out_of_order`) keys alone are not."""
+        question, plan = self._question, self._plan
+        if plan.segments.segments and not self._settle(_Layer(0, "segments")):
             return False
-        question.run("layer_of_segments")
-        question.run("settled")
-        settled = True
-    for run in plan.runs:
-        reader.layer(question, "run", run.parts, [part.file.sha256 for part in run.description.parts])
-        if not _settle_layer(question, reader, is_first=not settled):
-            return False
-        settled = True
-    if plan.snapshot is not None:
-        if settled and question.rows("settled_before_floor")[0][0]:
-            return False
-        parts = plan.snapshot.description.parts
-        reader.layer(question, "snapshot", plan.snapshot.parts, [part.file.sha256 for part in parts])
-    else:
-        reader.read_baseline(question, "floor", plan.floor)
-        if settled:
-            question.run("settled_by_floor")
-        question.run("layer_of_floor")
-    return _settle_layer(question, reader, is_first=not settled) and not _is_overtaken(question, reader, plan)
+        for run in plan.runs:
+            digests = tuple(part.file.sha256 for part in run.description.parts)
+            if not self._settle(_Layer(len(self.layers), "run", run.parts, digests)):
+                return False
+        if plan.snapshot is not None:
+            if self.layers and not self._form and question.rows("settled_before_floor")[0][0]:
+                return False
+            digests = tuple(part.file.sha256 for part in plan.snapshot.description.parts)
+            below = _Layer(len(self.layers), "snapshot", plan.snapshot.parts, digests)
+        else:
+            self._reader.read_baseline(question, "floor", plan.floor)
+            if self.layers and not self._form:
+                question.run("settled_by_floor")
+            below = _Layer(len(self.layers), "floor")
+        return self._settle(below) and not _is_overtaken(question, self._reader, plan)
 
-
-def _settle_layer(question: Question, reader: Reader, *, is_first: bool) -> bool:
-    if is_first:
-        question.run("settled")
+    def _settle(self, layer: _Layer) -> bool:
+        question = self._question
+        _read(question, self._reader, layer)
+        if not self.layers:
+            question.run(f"settled{self._form}")
+            ((count,),) = question.rows("settled_count")
+            self.layers.append(replace(layer, items=count, of=count))
+            return True
+        of, added, later, tied = question.rows("layer_told")[0]
+        if tied and _contradict(question, self._reader):
+            return False
+        if later and self._form:
+            self.is_out_of_order = True
+            return False
+        if later:
+            question.run("layer_later")
+        if added:
+            question.run(f"settle{self._form}")
+        self.layers.append(replace(layer, items=added, of=of))
         return True
-    added, later, tied = question.rows("layer_told")[0]
-    if tied and _contradict(question, reader):
-        return False
-    if later:
-        question.run("layer_later")
-    if added:
-        question.run("settle")
-    return True
 
 
 def _contradict(question: Question, reader: Reader) -> bool:

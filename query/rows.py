@@ -13,7 +13,7 @@ from query.derived.live import LiveRun, LiveSnapshot, read_snapshot, snapshot_na
 from query.derived.names import SnapshotName
 from query.engine import Question
 from query.errors import DerivedGone, UnreadableArchive
-from query.gate import EvidenceFile, Kind
+from query.gate import EvidenceFile
 from query.sealed import missing
 from query.selection import Selection
 from query.source import Source, StoredObject
@@ -92,11 +92,11 @@ class Reader:
         files = self._fetch(chosen.segments)
         question.read_changes(files, [], rows_of_runs=self._by_key.rows(chosen.runs, wanted))
 
-    def layer(self, question: Question, kind: Kind, parts: Sequence[StoredObject], digests: Sequence[str]) -> None:
+    def layer(self, question: Question, kind: str, parts: Sequence[StoredObject], digests: Sequence[str]) -> None:
         """Makes the rows of a run or a snapshot the relation `layer`. Raises as `read`."""
         assert self.derived is not None
         files = derived_files(self.derived, parts, digests)
-        question.check(files, kind)
+        question.check(files, "run" if kind == "run" else "snapshot")
         question.set("layer_files", [str(file.path) for file in files])
         question.run(f"layer_of_{kind}")
 

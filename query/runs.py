@@ -19,7 +19,7 @@ from archiver.format.seal import seal_name
 from query.derived.columns import RUN_SCHEMA
 from query.derived.description import Digested, RunDescription, Span
 from query.derived.levels import Piece, until_ms, wanted_runs
-from query.derived.lineage import Repeated, with_lineage
+from query.derived.lineage import Counted, with_lineage
 from query.derived.live import LiveRun, live_runs
 from query.derived.names import RunName, segments_name
 from query.derived.parts import WRITER, WrittenPart, file_of, write_parts, write_table
@@ -87,8 +87,8 @@ class Compactor:
             read_sources(question, run_files(self._derived, runs), self._segment_files(fresh), fresh)
             spans = tuple(Span(*row) for row in question.rows("run_spans"))
             rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in fresh)
-            repeated = Repeated()
-            tables = repeated.through(rows_in_order(question, runs, fresh))
+            counted = Counted()
+            tables = counted.through(rows_in_order(question, runs, fresh))
             parts = [
                 self._put_part(folder, written)
                 for written in write_parts(Path(work), tables, RUN_SCHEMA, "run", with_index=True)
@@ -114,8 +114,9 @@ class Compactor:
                 root=root,
                 seal=seal,
                 rows=rows,
-                repeats=repeated.rows,
-                contradictions=repeated.contradictions,
+                repeats=counted.repeats,
+                contradictions=counted.contradictions,
+                imageless=counted.imageless,
                 spans=spans,
                 parts=tuple(written.part for written in parts),
                 segments=table,

@@ -67,7 +67,8 @@ class Digested:
 class RunDescription:
     """`run.json`. `root` is that of the log at `name.end` (hex), `seal` the seal that ends there.
 
-    `repeats` rows tell of the same change as the row before them, `contradictions` of those otherwise (as text).
+    `repeats` rows tell of the same change as the row before them, `contradictions` of those otherwise (as text);
+    `imageless` rows left an item of which no image was carried.
     `spans` say of each stream label which changes there are: the earliest and latest `changed_at`, and how many rows.
     `segments` is the file that names the `segment_count` segments by entry, and of the runs before those that were
     sealed lately, so that a reader of the tail knows them (`query.derived.segment_table`). `sealed_to_ms` is the end of
@@ -82,6 +83,7 @@ class RunDescription:
     rows: int
     repeats: int
     contradictions: int
+    imageless: int
     spans: tuple[Span, ...]
     parts: tuple[Part, ...]
     segments: File
@@ -101,6 +103,7 @@ class RunDescription:
                 "format": FORMAT_VERSION,
                 "from": self.name.start,
                 "handovers": list(self.handovers),
+                "imageless": self.imageless,
                 "parts": [_part_members(part) for part in self.parts],
                 "root": self.root,
                 "repeats": self.repeats,
@@ -127,6 +130,7 @@ class RunDescription:
             rows=_count(members["rows"]),
             repeats=_count(members["repeats"]),
             contradictions=_count(members["contradictions"]),
+            imageless=_count(members["imageless"]),
             spans=tuple(_span(span) for span in members["spans"]),
             parts=tuple(_part(part) for part in members["parts"]),
             segments=_file(segments),

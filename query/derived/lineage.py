@@ -108,12 +108,15 @@ def _differs(values: pa.Array) -> pa.Array:
     return pa.concat_arrays([pa.array([True]), pc.not_equal(values.slice(1), values.slice(0, len(values) - 1))])
 
 
-class Repeated:
-    """Counts, as rows pass by, those that repeat a change, and those of them that tell it otherwise, as text."""
+class Counted:
+    """Counts, as rows pass by, those that repeat a change, those of them that tell it otherwise (as text), and those
+    that left an item of which no image was carried.
+    """
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.repeats = 0
         self.contradictions = 0
+        self.imageless = 0
         self._before: list[object] | None = None
 
     def through(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -121,10 +124,13 @@ class Repeated:
         for table in tables:
             repeats = _flat(table, "repeats")
             for row in pc.indices_nonzero(repeats).to_pylist():  # few
-                self.rows += 1
+                self.repeats += 1
                 before = self._content(table, row - 1) if row else self._before
                 self.contradictions += self._content(table, row) != before
             self._before = self._content(table, table.num_rows - 1)
+            if table.column("new_image").null_count:
+                is_left = pc.and_(pc.is_null(table.column("new_image")), pc.not_equal(table.column("op"), "REMOVE"))
+                self.imageless += pc.sum(is_left.cast(pa.int64())).as_py()
             yield table
 
     @staticmethod

@@ -1,4 +1,4 @@
--- The items that existed, with the columns of `answers`.
+-- The items that existed, in a steady order, where all of them are settled.
 SELECT
     item_key, 'p' AS rule, image, basis, NULL::VARCHAR AS reason, true AS is_known, true AS was_before,
     CASE basis WHEN 'change' THEN change_id END AS change_id,
@@ -6,3 +6,4 @@ SELECT
     CASE basis WHEN 'change' THEN effective_ms END AS valid_from_ms
 FROM settled
 WHERE image IS NOT NULL
+ORDER BY item_key

@@ -11,14 +11,14 @@ SET
     effective_ms = later.effective_ms
 FROM (
     SELECT
-        layer.* EXCLUDE (effective_ms, pk, sk),
+        layer.* EXCLUDE (effective_ms, pk, sk, existed),
         greatest(layer.effective_ms, settled.effective_ms) AS effective_ms
     FROM layer
     JOIN settled USING (item_key)
     WHERE (layer.stream_label, layer.sequence_number) > (settled.stream_label, settled.sequence_number)
     UNION ALL
     SELECT
-        settled.* EXCLUDE (effective_ms, pk, sk),
+        settled.* EXCLUDE (effective_ms, pk, sk, existed),
         layer.effective_ms
     FROM layer
     JOIN settled USING (item_key)

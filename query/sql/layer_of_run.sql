@@ -3,7 +3,8 @@ CREATE OR REPLACE TEMP VIEW layer AS
 SELECT
     item_key, pk, sk, 'change' AS basis, new_image AS image, change_id, op, stream_label, sequence_number,
     epoch_ms(changed_at) AS changed_ms,
-    epoch_ms(effective_at) AS effective_ms
+    epoch_ms(effective_at) AS effective_ms,
+    op <> 'REMOVE' AS existed
 FROM read_parquet(getvariable('layer_files'), hive_partitioning = false, union_by_name = false)
 WHERE
     NOT repeats

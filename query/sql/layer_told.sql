@@ -1,6 +1,7 @@
--- Of an older layer: how many items it adds; of how many it has a later change after all, in order or in time, which is
--- one that arrived late, or a clock that stepped back; and of how many it tells the same change once more.
+-- Of an older layer: how many items it has, and how many of them it adds; of how many it has a later change after all, in
+-- order or in time (one that arrived late, or a clock that stepped back); and of how many it tells the same change again.
 SELECT
+    count(*),
     count(*) FILTER (settled.item_key IS NULL),
     count(*) FILTER (
         (layer.stream_label, layer.sequence_number) > (settled.stream_label, settled.sequence_number)

@@ -1,4 +1,5 @@
--- Of the segments beside the runs: changes after the instant, and changes that several rows tell differently.
+-- Of the segments beside the runs: changes after the instant, changes that several rows tell differently, and images
+-- that were not carried.
 SELECT
     (SELECT count(*) FROM changes WHERE changed_at_ms > getvariable('layers').at_ms),
     (
@@ -9,4 +10,5 @@ SELECT
             GROUP BY item_key, ord
             HAVING count(*) > 1 AND count(DISTINCT (op, changed_at_ms, old_image, new_image)) > 1
         )
-    )
+    ),
+    (SELECT count(*) FROM changes WHERE new_image IS NULL AND op <> 'REMOVE')

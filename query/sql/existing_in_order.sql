@@ -1,0 +1,1 @@
+SELECT * FROM existing ORDER BY item_key
