@@ -1,11 +1,12 @@
 """State of a whole table at an instant, as others would find it: what each takes, and what it must store first.
 
-    image scan     the image column of the files, nothing else: what any answer has to read at least
-    as-of          `Table.as_of(...)` to the last row of the answer
-    window         DuckDB: row_number() over (partition by item_key order by sequence_number desc)
-    polars         sort within groups, take the last
-    spark          the window query, in Spark's local mode
-    delta          a Delta Lake table that was kept current by one merge per hour of changes, at the version of the hour
+    image scan        the image column of the files, nothing else: what any answer has to read at least
+    as-of             `Table.as_of(...)` to the last row of the answer, without runs
+    as-of compacted   the same beside the runs (and whatever else) that `compact` has made of the archive
+    window            DuckDB: row_number() over (partition by item_key order by sequence_number desc)
+    polars            sort within groups, take the last
+    spark             the window query, in Spark's local mode
+    delta             a Delta Lake table kept current by one merge per hour of changes, at the version of the hour
 
 Each in a process of its own, with two threads, at the newest, the middle and the oldest instant (a tenth of the trail).
 All find the same: as many items, and as many bytes of images. The instants are ends of hours, which is where a table
@@ -32,6 +33,7 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -80,6 +82,10 @@ def as_of(archive: Path, at_s: int) -> Answer:
 
     state = query.open(str(archive), threads=THREADS).table("orders").as_of(f"@{at_s}")
     return _counted(state._states.existing_batches(), "image")  # noqa: SLF001  no row is made a Python object
+
+
+def as_of_compacted(archive: Path, at_s: int) -> Answer:
+    return as_of(archive, at_s)
 
 
 def window(archive: Path, at_s: int) -> Answer:
@@ -252,7 +258,7 @@ def _delta_notes(archive: Path) -> Path:
 # When a case was ready to be asked, if that is later than its beginning: a JVM takes seconds.
 _STARTED: Final[list[float]] = []
 CASES: Final[dict[str, Callable[[Path, int], Answer]]] = {
-    case.__name__: case for case in (image_scan, as_of, window, polars, spark, delta)
+    case.__name__: case for case in (image_scan, as_of, as_of_compacted, window, polars, spark, delta)
 }
 _OF_PEERS: Final = ("spark", "delta")
 
@@ -323,6 +329,18 @@ def run(archive: Path | None = None, cases: tuple[str, ...] = tuple(CASES)) -> d
             _in_process(_PEERS_PYTHON, "keep_current", archive, 0)
         results["delta"] = json.loads(_delta_notes(archive).read_text(encoding="utf-8"))
         del results["delta"]["versions"], results["delta"]["hours_s"]
+    with ExitStack() as kept:
+        compacted = kept.enter_context(_compacted(archive)) if "as_of_compacted" in wanted else archive
+        turns = _turns(archive, compacted, wanted, at, results["missing"])
+    for name, figures in turns.items():
+        results["cases"][name] = {figure: statistics.median(turn[figure] for turn in figures) for figure in figures[0]}
+    results["agree"] = {instant: _agree(results["cases"], instant) for instant in at}
+    return results
+
+
+def _turns(
+    archive: Path, compacted: Path, wanted: list[str], at: dict[str, int], missing: dict[str, str]
+) -> dict[str, list[dict[str, float]]]:
     turns: dict[str, list[dict[str, float]]] = {}
     for _ in range(REPETITIONS):
         for instant, at_s in at.items():
@@ -331,15 +349,22 @@ def run(archive: Path | None = None, cases: tuple[str, ...] = tuple(CASES)) -> d
                     continue
                 python = _PEERS_PYTHON if case in _OF_PEERS else sys.executable
                 try:
-                    found = _in_process(python, case, archive, at_s)
+                    asked = compacted if case == "as_of_compacted" else archive
+                    found = _in_process(python, case, asked, at_s)
                 except RuntimeError as error:
-                    results["missing"][f"{case} {instant}"] = str(error).strip().rpartition("\n")[2]
+                    missing[f"{case} {instant}"] = str(error).strip().rpartition("\n")[2]
                     continue
                 turns.setdefault(f"{case} {instant}", []).append(found)
-    for name, figures in turns.items():
-        results["cases"][name] = {figure: statistics.median(turn[figure] for turn in figures) for figure in figures[0]}
-    results["agree"] = {instant: _agree(results["cases"], instant) for instant in at}
-    return results
+    return turns
+
+
+@contextmanager
+def _compacted(archive: Path) -> Iterator[Path]:
+    from benchmarks.compacting import compact, linked  # noqa: PLC0415
+
+    with linked(archive, with_seals=True) as copy:
+        compact(copy)
+        yield copy
 
 
 def _made() -> Path:
