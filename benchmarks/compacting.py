@@ -92,6 +92,10 @@ def _found(archive: Path, wall_s: float) -> dict[str, Any]:
         counted["runs"] += 1
         counted["rows"] += described["rows"]
         counted["bytes"] += sum(file.stat().st_size for file in path.parent.iterdir())
+    for folder in trail.glob("snapshots/*/*"):  # a table as it is, not a rewriting of changes: not among the rows
+        counted = levels.setdefault("snapshot", {"runs": 0, "rows": 0, "bytes": 0})
+        counted["runs"] += 1
+        counted["bytes"] += sum(file.stat().st_size for file in folder.iterdir())
     segment_bytes = sum(path.stat().st_size for path in trail.glob("segments/*/*/*.parquet"))
     return {"wall_s": wall_s, "levels": levels, "segment_bytes": segment_bytes} | _tree()
 
@@ -126,7 +130,7 @@ def report(figures: dict[str, Any]) -> str:
                 f"  {found['passes']:,} passes, median {found['pass_s']:.3f} s, longest {found['longest_pass_s']:.2f} s"
             )
         lines += [
-            f"  {name:6}{level['runs']:6,} runs {level['rows']:12,} rows {level['bytes'] / 1e6:10,.1f} MB"
+            f"  {name:9}{level['runs']:6,} {level['rows']:12,} rows {level['bytes'] / 1e6:10,.1f} MB"
             for name, level in found["levels"].items()
         ]
     return "\n".join(lines)
