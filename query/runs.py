@@ -19,7 +19,7 @@ from archiver.format.seal import seal_name
 from query.derived.columns import RUN_SCHEMA
 from query.derived.description import Digested, RunDescription, Span
 from query.derived.levels import Piece, until_ms, wanted_runs
-from query.derived.lineage import Counted, with_lineage
+from query.derived.lineage import Counted, gathered, with_lineage
 from query.derived.live import LiveRun, live_runs
 from query.derived.names import RunName, segments_name
 from query.derived.parts import WRITER, WrittenPart, file_of, write_parts, write_table
@@ -32,9 +32,7 @@ from query.seal_log import ReadSeal, SealMismatch, read_log
 from query.sealed import missing
 from query.source import Source, StoredObject
 
-_ROWS_AT_ONCE: Final = 1 << 16
-_BYTES_AT_ONCE: Final = 8_000_000  # of compressed rows
-_FEWEST_ROWS_AT_ONCE: Final = 1 << 11
+_ROWS_AT_ONCE: Final = 1 << 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class Compactor:
             spans = tuple(Span(*row) for row in question.rows("run_spans"))
             rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in fresh)
             counted = Counted()
-            tables = counted.through(rows_in_order(question, runs, fresh))
+            tables = counted.through(rows_in_order(question))
             parts = [
                 self._put_part(folder, written)
                 for written in write_parts(Path(work), tables, RUN_SCHEMA, "run", with_index=True)
@@ -230,13 +228,10 @@ def read_sources(
     question.run("run_rows_hinted" if question.rows("run_has_missing_hints")[0][0] else "run_rows_as_hinted")
 
 
-def rows_in_order(question: Question, runs: Sequence[LiveRun], segments: Sequence[SealedSegment]) -> Iterator[pa.Table]:
-    """The rows of `read_sources` in the order of a run, with what follows from that."""
-    rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in segments)
-    size = sum(part.file.bytes for run in runs for part in run.description.parts)
-    size += sum(segment.bytes for segment in segments)
-    at_once = max(_FEWEST_ROWS_AT_ONCE, min(_ROWS_AT_ONCE, rows * _BYTES_AT_ONCE // max(1, size)))
-    return with_lineage(question.batches("run_rows", rows_at_once=at_once))
+def rows_in_order(question: Question) -> Iterator[pa.Table]:
+    """The rows of `hinted` in the order of a run, each with what its neighbours say of it."""
+    # As few at a time as the engine takes them: an item may have 400 KB twice, and a column of Arrow 2 GB.
+    return with_lineage(gathered(question.batches("run_rows", rows_at_once=_ROWS_AT_ONCE)))
 
 
 def sealed_segments(one: ReadSeal) -> Iterator[SealedSegment]:

@@ -255,7 +255,8 @@ class Table:
             tellers = table.reader.tellers(selection)
             with table.engine.ask() as question:
                 table.reader.read(question, selection)
-                conflicts = find_conflicts(question.rows("range_conflicts"), tellers)
+                ends = {name: values[name] for name in ("since_ms", "until_ms")}
+                conflicts = find_conflicts(question.rows("conflicts_in_range", ends), tellers)
                 told = {**values, "conflicting": [conflict.item_key for conflict in conflicts]}
                 rows = [row for batch in question.batches("range_changes", told) for row in batch.to_pylist()]
             return [change_of(table.trail, row, tellers) for row in rows], conflicts

@@ -22,7 +22,23 @@ class _Past(NamedTuple):
     effective_ms: int
 
 
-def with_lineage(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def gathered(
+    batches: Iterable[pa.RecordBatch], *, rows: int = 1 << 16, size_bytes: int = 32 << 20
+) -> Iterator[pa.Table]:
+    """Small batches put together, so that what is done with each pays: to so many rows, or so many bytes in memory."""
+    held: list[pa.RecordBatch] = []
+    held_rows = held_bytes = 0
+    for batch in batches:
+        held.append(batch)
+        held_rows, held_bytes = held_rows + batch.num_rows, held_bytes + batch.nbytes
+        if held_rows >= rows or held_bytes >= size_bytes:
+            yield pa.Table.from_batches(held)
+            held, held_rows, held_bytes = [], 0, 0
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def with_lineage(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[pa.Table]:
     """The same rows with `preceded_at`, `effective_at` and `superseded_at` (timestamps, UTC) after their columns, and
     `repeats`: whether a row tells of the same change as the one before it.
 
@@ -32,23 +48,23 @@ def with_lineage(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """
     past: _Past | None = None
     # Rows of the last two changes: the last may go on, and the one before is followed by it.
-    held: list[pa.RecordBatch] = []
+    held: list[pa.Table] = []
     for batch in batches:
         if not batch.num_rows:
             continue
-        table = pa.Table.from_batches([*held, batch])
+        fresh = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+        table = pa.concat_tables([*held, fresh])
         is_new = _begins_change(table)
         starts = pc.indices_nonzero(is_new)
         if len(starts) <= 2:  # noqa: PLR2004
-            held = table.to_batches()
+            held = [table]
             continue
         done, going_on = starts[-2].as_py(), starts[-1].as_py()
         rows = _derived(table.slice(0, going_on), is_new.slice(0, going_on), past).slice(0, done)
         past = _Past(rows.column("item_key")[-1].as_py(), rows.column("effective_at").cast(pa.int64())[-1].as_py())
-        held = table.slice(done).to_batches()
+        held = [table.slice(done)]
         yield rows
-    if held:
-        table = pa.Table.from_batches(held)
+    for table in held:
         yield _derived(table, _begins_change(table), past)
 
 
