@@ -71,6 +71,13 @@ class Archive:
         """Where the evidence lies, for what needs a listing and no row."""
         return self._source
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """How many requests were made until now, and how many bytes they brought."""
+        sources = {id(source): source for source in (self._source, self._derived) if source is not None}
+        spent = [source.traffic for source in sources.values()]
+        return sum(one.requests for one in spent), sum(one.bytes for one in spent)
+
     def tables(self) -> list[TableSummary]:
         """A summary of every trail, in order of account, region and table name. Reads every segment."""
         return [self._summary(trail) for trail in trails(self._source)]

@@ -16,7 +16,7 @@ from query.conflicts import Conflict
 from query.derived.by_key import Wanted
 from query.history import Row, changes_of_item, conflicts_of, versions_of
 from query.item import Item
-from query.plan import ReadPlan, plan_changes
+from query.plan import ReadPlan, plan_item
 from query.tellers import Tellers
 from query.versioned import Versioned
 
@@ -58,7 +58,13 @@ class Collection(Versioned):
 
     @property
     def plan(self) -> ReadPlan:
-        return plan_changes(self.table.evidence, f"history of {self.key}", since_ms=None, until_ms=None)
+        ((_, value),) = self.key.items()
+
+        def planned(table: "Table") -> ReadPlan:
+            parts = table.reader.parts_of_items(Wanted(pk=key_text(value)))
+            return plan_item(table.evidence, f"history of {self.key}", parts)
+
+        return self.table.asked(planned)
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:

@@ -20,7 +20,7 @@ from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCovera
 from query.explain import explain
 from query.history import changes_of_item, conflict_error, versions_of
 from query.instant import Instant
-from query.plan import ReadPlan, plan_changes
+from query.plan import ReadPlan, plan_item
 from query.rev import Rev
 from query.state import reconstruct
 from query.versioned import Versioned, version_at
@@ -94,8 +94,17 @@ class Item(Versioned):
 
     @property
     def plan(self) -> ReadPlan:
-        """What its history reads: any segment can tell of the item, until runs sort them by key."""
-        return plan_changes(self.table.evidence, f"history of {self.item_key}", since_ms=None, until_ms=None)
+        """What its history reads: of runs, which are sorted by key, a little; and every segment beside them."""
+
+        def planned(table: "Table") -> ReadPlan:
+            parts = table.reader.parts_of_items(self._wanted)
+            return plan_item(table.evidence, f"history of {self.item_key}", parts)
+
+        return self.table.asked(planned)
+
+    def plan_state(self, at: Instant) -> ReadPlan:
+        """What its state at an instant reads."""
+        return self.table.asked(lambda table: table.plan_item_state(at, table.moment(at), self._wanted).read)
 
     def state(self, when: "When" = "now", *, best_effort: bool = False) -> ItemState:
         """The item at an instant or at one of its changes; never raises for an answer that is no.
@@ -110,7 +119,7 @@ class Item(Versioned):
 
     def _state_at(self, table: "Table", at: Instant, *, best_effort: bool) -> ItemState:
         moment = table.moment(at)
-        plan = table.plan_item_state(at, moment)
+        plan = table.plan_item_state(at, moment, self._wanted)
         states = reconstruct(
             table.engine.ask(), table.reader, table.evidence, plan, moment, [self.item_key], self._wanted
         )

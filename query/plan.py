@@ -19,12 +19,15 @@ CLOCK_MARGIN_MS: Final = 2 * HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A file to be read, its size in bytes, the reason, and whether it is sealed (None in a trail without seals)."""
+    """A file to be read: how many bytes of it, the reason, whether it is sealed (None in a trail without seals), and in
+    how many requests.
+    """
 
     name: str
     size_bytes: int
     reason: str
     is_sealed: bool | None = None
+    requests: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class ReadPlan:
             "files": [asdict(file) for file in self.files],
             "files_read": len(self.files),
             "files_total": self.total_files,
+            "requests": sum(file.requests for file in self.files),
             "bytes": self.size_bytes,
             "steps": list(self.steps),
         }
@@ -113,30 +117,43 @@ def plan_state(
     return StatePlan(Selection(segments, runs), floor, ceiling, read)
 
 
-def plan_changes(evidence: Evidence, question: str, *, since_ms: int | None, until_ms: int | None) -> ReadPlan:
-    """The plan for the changes in a half-open range of `changed_at` (epoch ms; None: no bound)."""
-    chosen = changes_between(evidence, since_ms, until_ms)
+def plan_changes(evidence: Evidence, question: str, chosen: Selection) -> ReadPlan:
+    """The plan for all changes of a selection."""
     files = [_planned(one.stored, "changes of this hour", one.is_sealed) for one in chosen.segments]
     files = [*_run_files(chosen.runs), *files]
     return ReadPlan(question, tuple(files), _total(evidence), ("read every row of these hours, remove duplicates",))
 
 
-def changes_between(evidence: Evidence, since_ms: int | None, until_ms: int | None) -> Selection:
-    """The segments whose hour can hold a change in the range (exact, since a segment holds one hour of `changed_at`),
-    and the runs that have changes there.
+def plan_item(evidence: Evidence, question: str, parts: Iterable[PlannedFile] | None) -> ReadPlan:
+    """The plan for the changes of an item or a collection: `parts` say what is read of runs, None that they are read
+    whole. Any segment beside them can tell of it.
     """
-    segments = tuple(
-        segment
-        for segment in evidence.segments
-        if (since_ms is None or segment.place.hour_ms + HOUR_MS > since_ms)
-        and (until_ms is None or segment.place.hour_ms < until_ms)
-    )
+    read = [*(_run_files(evidence.runs) if parts is None else parts)]
+    read += [_planned(one.stored, "not in a run", one.is_sealed) for one in evidence.segments]
+    steps = ("read the row groups that may hold it, and every segment beside the runs, remove duplicates",)
+    return ReadPlan(question, tuple(read), _total(evidence), steps)
+
+
+def changes_between(evidence: Evidence, since_ms: int | None, until_ms: int | None) -> Selection:
+    """The segments beside the runs, and the runs, that can hold a change in a half-open range (epoch ms)."""
     runs = tuple(
         run
         for run in evidence.runs
         if (since_ms is None or run.last_ms >= since_ms) and (until_ms is None or run.first_ms < until_ms)
     )
-    return Selection(segments, runs)
+    return Selection(segments_between(evidence.segments, since_ms, until_ms), runs)
+
+
+def segments_between(
+    segments: Iterable[SegmentFile], since_ms: int | None, until_ms: int | None
+) -> tuple[SegmentFile, ...]:
+    """The segments whose hour can hold a change in the range. Exact, since a segment holds one hour of `changed_at`."""
+    return tuple(
+        segment
+        for segment in segments
+        if (since_ms is None or segment.place.hour_ms + HOUR_MS > since_ms)
+        and (until_ms is None or segment.place.hour_ms < until_ms)
+    )
 
 
 def _total(evidence: Evidence) -> int:

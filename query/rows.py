@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from archiver.format.layout import Trail
+from archiver.format.layout import SegmentName, Trail
 from query.catalog import Baseline, Evidence, SegmentFile
 from query.coverage import LabelSpan
 from query.derived.by_key import RunsByKey, Wanted
 from query.derived.live import LiveRun, LiveSnapshot, read_snapshot, snapshot_names
 from query.derived.names import SnapshotName
+from query.derived.segment_table import SealedSegment, read_segment_table
 from query.engine import Question
 from query.errors import DerivedGone, UnreadableArchive
 from query.gate import EvidenceFile
+from query.plan import PlannedFile, changes_between, segments_between
 from query.sealed import missing
 from query.selection import Selection
 from query.source import Source, StoredObject
@@ -83,6 +85,26 @@ class Reader:
             self._loaded = [*segments, *runs]
         question.use_loaded(self._loaded)
 
+    def between(self, evidence: Evidence, since_ms: int | None, until_ms: int | None) -> Selection:
+        """What can hold a change in a half-open range of `changed_at` (epoch ms): of a run that reaches far beyond it,
+        the segments that it was made of instead.
+        """
+        chosen = changes_between(evidence, since_ms, until_ms)
+        if self.derived is None or (since_ms is None and until_ms is None):
+            return chosen
+        runs: list[LiveRun] = []
+        segments = list(chosen.segments)
+        for run in chosen.runs:
+            own = [one for one in read_segment_table(self.derived, run) if one.entry >= run.name.start]
+            files = [_segment_file(self._trail, one) for one in own]
+            inside = segments_between(files, since_ms, until_ms)
+            size = sum(part.size_bytes for part in run.parts)
+            if 2 * sum(one.stored.size_bytes for one in inside) < size:
+                segments += inside
+            else:
+                runs.append(run)
+        return Selection(tuple(sorted(segments, key=lambda one: one.stored)), tuple(runs))
+
     def read_items(self, question: Question, wanted: Wanted, selection: Selection | None = None) -> None:
         """Makes the relation `changes` of a selection: its segments, and of its runs those rows that are wanted."""
         chosen = selection or self.everything
@@ -91,6 +113,17 @@ class Reader:
             return
         files = self._fetch(chosen.segments)
         question.read_changes(files, [], rows_of_runs=self._by_key.rows(chosen.runs, wanted))
+
+    def parts_of_items(self, wanted: Wanted) -> list[PlannedFile] | None:
+        """What is read of runs for what is wanted, from their indexes; None: they are read whole. Raises as `read`."""
+        runs = self.everything.runs
+        if self._by_key is None or wanted.is_everything:
+            return None
+        reason = "row groups of a run that may hold it"
+        return [
+            PlannedFile(part.name, size_bytes, reason, is_sealed=True, requests=ranges)
+            for part, size_bytes, ranges in self._by_key.extents(runs, wanted)
+        ]
 
     def layer(self, question: Question, kind: str, parts: Sequence[StoredObject], digests: Sequence[str]) -> None:
         """Makes the rows of a run or a snapshot the relation `layer`. Raises as `read`."""
@@ -168,6 +201,11 @@ class Reader:
             EvidenceFile(path, segment.stored.name, segment.place.root, segment.sha256, bool(segment.is_sealed))
             for path, segment in zip(paths, segments, strict=True)
         ]
+
+
+def _segment_file(trail: Trail, sealed: SealedSegment) -> SegmentFile:
+    stored = StoredObject(trail.prefix + sealed.path, sealed.bytes)
+    return SegmentFile(SegmentName.parse(sealed.path), stored, is_sealed=True, sha256=sealed.file_sha256)
 
 
 def run_files(derived: Source, runs: Sequence[LiveRun]) -> list[EvidenceFile]:

@@ -1,7 +1,7 @@
 """A table: state at an instant, changes in a range, and the way to its items."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -10,6 +10,7 @@ from query.answer import Change
 from query.catalog import Evidence
 from query.conflicts import Conflict, find_conflicts
 from query.coverage import Coverage, coverage_of
+from query.derived.by_key import Wanted
 from query.engine import Engine, Question
 from query.errors import DerivedGone, UsageError
 from query.held_back import HeldBack, read_held_back
@@ -19,7 +20,7 @@ from query.instant import Instant, format_ms
 from query.key import parse_key, parse_partition
 from query.key_schema import KeyAttribute, KeySchema
 from query.layers import LayerPlan, Settled, plan_layers, settle
-from query.plan import ReadPlan, StatePlan, changes_between, neighbours, plan_changes, plan_state
+from query.plan import ReadPlan, StatePlan, neighbours, plan_changes, plan_state
 from query.rev import Rev
 from query.rows import Reader
 from query.selection import Selection
@@ -218,9 +219,15 @@ class Table:
         snapshot = None if floor is None else self.reader.snapshot(self.evidence, floor, moment.at_ms)
         return plan_layers(self.evidence, _spelled(self.name, at), at_ms=moment.at_ms, floor=floor, snapshot=snapshot)
 
-    def plan_item_state(self, at: Instant | Rev, moment: Moment) -> StatePlan:
+    def plan_item_state(self, at: Instant | Rev, moment: Moment, wanted: Wanted) -> StatePlan:
         """What the state of an item reads, which has to tell an item that was deleted from one that never was."""
-        return self._plan_state(at, moment, tells_absences_apart=True)
+        plan = self._plan_state(at, moment, tells_absences_apart=True)
+        parts = self.reader.parts_of_items(wanted)
+        if parts is None:
+            return plan
+        runs = {part.name for run in plan.runs for part in run.parts}
+        files = (*parts, *(file for file in plan.read.files if file.name not in runs))
+        return replace(plan, read=replace(plan.read, files=files))
 
     def _plan_state(self, at: Instant | Rev, moment: Moment, *, tells_absences_apart: bool = False) -> StatePlan:
         return plan_state(
@@ -251,7 +258,7 @@ class Table:
         }
 
         def read(table: "Table") -> tuple[list[Change], tuple[Conflict, ...]]:
-            selection = changes_between(table.evidence, since_ms, until_ms)
+            selection = table.reader.between(table.evidence, since_ms, until_ms)
             tellers = table.reader.tellers(selection)
             with table.engine.ask() as question:
                 table.reader.read(question, selection)
@@ -268,7 +275,12 @@ class Table:
 
     def plan_changes(self, since_ms: int | None = None, until_ms: int | None = None) -> ReadPlan:
         """The plan of `changes`, without carrying it out."""
-        return plan_changes(self.evidence, f"changes of {self.name}", since_ms=since_ms, until_ms=until_ms)
+
+        def planned(table: "Table") -> ReadPlan:
+            chosen = table.reader.between(table.evidence, since_ms, until_ms)
+            return plan_changes(table.evidence, f"changes of {table.name}", chosen)
+
+        return self.asked(planned)
 
     def conflicts(self) -> tuple[Conflict, ...]:
         """Every change that segments contradict each other about."""

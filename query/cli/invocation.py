@@ -162,7 +162,8 @@ class Invocation:
     def explain(self, plan: "ReadPlan") -> int:
         """Writes a plan instead of an answer; always 0."""
         if self.target.output in {"json", "jsonl"}:
-            self.write_document(plan.as_dict())
+            requests, size_bytes = self.archive.traffic
+            self.write_document({**plan.as_dict(), "planning": {"requests": requests, "bytes": size_bytes}})
             return 0
         self.write(plan_sheet(plan.files))
         self.note(plan.question)

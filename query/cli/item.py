@@ -116,7 +116,7 @@ def get(
     resolved = found.resolve(at)
     if explain:
         if isinstance(resolved, Instant):
-            return run.explain(found.plan_item_state(resolved, found.moment(resolved)).read)
+            return run.explain(item.plan_state(resolved))
         return run.explain(item.plan)
     return show_answer(run, found, item, item.state(resolved, best_effort=best_effort), with_guess=best_effort)
 

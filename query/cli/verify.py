@@ -16,6 +16,7 @@ from query.errors import UnknownTable
 
 if TYPE_CHECKING:
     from query.cli.invocation import Invocation
+    from query.verify.derived import DerivedPlace
     from query.verify.verification import Demand, Level, Verification
 
 # Copies from S3, fetched anew for each verification; of more than this the oldest go while it runs.
@@ -53,7 +54,8 @@ def verify(
     ] = None,
     quick: Annotated[bool, Parameter(negative=(), help="Digests of all files, and no row.")] = False,
     full: Annotated[
-        bool, Parameter(name="--full", negative=(), help="Every row too: leaves derived again, conflicts, image chain.")
+        bool,
+        Parameter(name="--full", negative=(), help="Every row too: leaves anew, conflicts, image chain, runs."),
     ] = False,
     max_age: Annotated[
         str | None, Parameter(help="How old the newest seal may be: 2h, 30m, 7d; none for a copy. 2h if not given.")
@@ -155,9 +157,26 @@ def _verified(run: "Invocation", name: str, demand: "Demand", which: Which, *, h
             open_table=lambda: run.archive.table(name, with_derived=False),
             progress=progress,
             workers=run.settings.threads,
+            derived=_derived_place(run),
         )
     _held_back(run, name, found)
     return found
+
+
+def _derived_place(run: "Invocation") -> "DerivedPlace | None":
+    """Where runs and snapshots lie; None if nobody says, if nobody made any, or with --no-derived."""
+    from query.cli.operating import open_archive
+    from query.engine import Engine
+    from query.verify.derived import DerivedPlace
+
+    settings = run.settings
+    url = settings.derived_url
+    if run.options.no_derived or url is None:
+        return None
+    if not url.startswith("s3://") and not Path(url.removeprefix("file://")).is_dir():
+        return None
+    source = run.archive.source if url == run.archive.url else open_archive(settings, url)
+    return DerivedPlace(source, lambda: Engine(memory_limit=settings.memory_limit, threads=settings.threads))
 
 
 def _reconcile(run: "Invocation", name: str, found: "Verification", export: str | None, settle_ms: int) -> None:

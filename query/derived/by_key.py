@@ -17,7 +17,7 @@ from query.derived.description import Part
 from query.derived.index import PartIndex
 from query.derived.key_range import RowKey
 from query.derived.live import LiveRun
-from query.derived.ranges import read_groups
+from query.derived.ranges import chunk_ranges, read_groups
 from query.errors import DerivedGone
 from query.seal_log import SealMismatch
 from query.sealed import check_sealed
@@ -88,6 +88,18 @@ class RunsByKey:
             numbers = wanted.groups(index)
             if numbers:
                 found.append((stored, index, numbers))
+        return found
+
+    def extents(self, runs: Sequence[LiveRun], wanted: Wanted) -> list[tuple[StoredObject, int, int]]:
+        """What is read of each part that may hold what is wanted: the part, how many bytes, and in how many ranges.
+
+        Raises as `rows`.
+        """
+        found = []
+        for stored, index, numbers in self.groups(runs, wanted):
+            ranges = chunk_ranges(index, numbers)
+            ends = [(index.chunk_range(one[0])[0], index.chunk_range(one[-1])[1]) for one in ranges]
+            found.append((stored, sum(end - start for start, end in ends), len(ranges)))
         return found
 
     def rows(self, runs: Sequence[LiveRun], wanted: Wanted) -> pa.Table:
