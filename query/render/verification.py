@@ -74,6 +74,8 @@ def verification_document(found: Verification, archive_url: str) -> dict[str, An
             "bytes_checked": found.bytes_checked,
             "rows_checked": found.rows_checked,
             "items_reconciled": found.reconciled,
+            "runs_checked": found.runs,
+            "run_rows_checked": found.run_rows,
         },
         "verdicts": {verdict.word: found.count(verdict) for verdict in Verdict},
         "codes": found.counts,
@@ -117,6 +119,9 @@ def _looked_at(found: Verification) -> Iterator[Finding]:
     if demand.level is Level.FULL and found.rows_checked and not codes & _OF_ROWS:
         what = f"{counted(found.rows_checked, 'row')} derived again; no conflict, and no break of the image chain"
         yield Finding("rows", Result.PASSED, what)
+    if found.runs and not codes & _OF_DERIVED:
+        what = f"{counted(found.runs, 'run')} of {counted(found.run_rows, 'row')}"
+        yield Finding("runs", Result.PASSED, f"{what}, equal to the evidence that they hold")
     if found.reconciled and "not-reconciled" not in codes:
         yield Finding("reconciliation", Result.PASSED, f"{counted(found.reconciled, 'item')} as the table has them")
     if found.sealed_to_ms is not None and found.sealed_at_ms is not None:
@@ -136,6 +141,7 @@ _OF_CONTENT: Final = frozenset(
     {"digest-mismatch", "re-encoded", "unsound", "entry-disagrees", "object-missing", "unreadable", "foreign-object"}
 )
 _OF_ROWS: Final = _OF_CONTENT | {"identity-conflict", "image-break", "not-checkable"}
+_OF_DERIVED: Final = frozenset({"derived-mismatch", "derived-missing", "derived-unreadable", "not-checkable"})
 
 
 def _acknowledged(found: Verification) -> Iterator[Finding]:

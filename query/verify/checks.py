@@ -32,7 +32,7 @@ def checks(found: Verification, source: Source, held: Inventory) -> Iterator[Che
     is_full = demand.level is Level.FULL
     names = _key_names(source, held)
     for inside, stored in held.sealed.items():
-        if said.places[inside] < demand.checks_from or not _is_in_range(inside, demand):
+        if said.places[inside] < demand.checks_from or not is_in_range(inside, demand):
             _compare_size(found, stored, said.segments.get(inside))
             continue
         if inside in said.segments:
@@ -42,7 +42,7 @@ def checks(found: Verification, source: Source, held: Inventory) -> Iterator[Che
             digest = said.baselines[inside].file_sha256 if inside in said.baselines else said.descriptions[inside]
             yield Check(stored, trail, digest)
     for inside, stored in held.unsealed.items():
-        if _is_in_range(inside, demand):
+        if is_in_range(inside, demand):
             # Nobody has vouched for it: its own name has to.
             yield Check(stored, trail, reads_rows=True, key_names=names)
     yield from (Check(stored, trail) for stored in held.quarantined.values())
@@ -79,7 +79,8 @@ def _compare_size(found: Verification, stored: StoredObject, entry: SegmentEntry
         found.add(Problem("digest-mismatch", stored.name, told))
 
 
-def _is_in_range(inside: str, demand: Demand) -> bool:
+def is_in_range(inside: str, demand: Demand) -> bool:
+    """Whether an object, by its name inside the trail, may hold changes of the range that was asked for."""
     if not inside.startswith("segments/") or not demand.has_range:
         return True
     hour_ms = SegmentName.parse(inside).hour_ms

@@ -23,6 +23,7 @@ class Verdict(IntEnum):
 _COMPARE: Final = "compare the object's versions in the bucket, and whoever could write it"
 _RESTORE: Final = "restore the object's version, or find the copy that was made of it"
 _WHO: Final = "find out who wrote it"
+_ANEW: Final = "delete the run, and make it anew: ddbtrail compact TABLE; find out who can write there"
 
 CODES: Final[dict[str, tuple[Verdict, str]]] = {
     # the log
@@ -61,7 +62,11 @@ CODES: Final[dict[str, tuple[Verdict, str]]] = {
     "quarantined": (Verdict.INCOMPLETE, "look at it, then ddbtrail acknowledge TABLE OBJECT --reason ..."),
     "held-back": (Verdict.INCOMPLETE, "ddbtrail replay TABLE"),
     "not-reconciled": (Verdict.INCOMPLETE, "ddbtrail history TABLE KEY shows what the trail has of the item"),
+    # what is derived from it
+    "derived-mismatch": (Verdict.TAMPERED, _ANEW),
+    "derived-missing": (Verdict.INCOMPLETE, _ANEW),
     # nobody could tell
+    "derived-unreadable": (Verdict.UNCHECKED, "grant the right to read it, or look at the network, and run it again"),
     "key-not-pinned": (Verdict.UNCHECKED, "add --pinned-key KEY.pub, got from whoever runs the sealer"),
     "unreadable": (Verdict.UNCHECKED, "grant the right to read it, or look at the network, and run it again"),
     "not-checkable": (Verdict.UNCHECKED, "mend what else was found, and run it again"),

@@ -17,6 +17,7 @@ from query.source import Source, StoredObject
 from query.verify.checks import checks
 from query.verify.contents import check_contents
 from query.verify.covered import coverage_by_log, gap_problems
+from query.verify.derived import Derived, DerivedPlace, check_derived
 from query.verify.heads import check_signatures, hand_over_problems, pinned_problems, time_problems
 from query.verify.inventory import Inventory, version_problems
 from query.verify.problem import Problem
@@ -41,13 +42,17 @@ def verify(
     open_table: "Callable[[], Table]",
     progress: Progress = lambda _files: lambda: None,
     workers: int | None = None,
+    derived: DerivedPlace | None = None,
 ) -> Verification:
-    """Looks at one trail. `open_table` opens it for questions about its rows, once its files are known to be sound.
+    """Looks at one trail. `open_table` opens it for questions about its rows, once its files are known to be sound;
+    `derived` is where its runs lie (None: they are not looked at).
 
     Whatever goes wrong on the way is a finding like any other, beside those made before it.
     """
     found = Verification(trail, demand)
     try:
+        # Before the log, so that no run is of a longer one.
+        beside = None if derived is None else _derived(found, derived, trail)
         log, listed = _read(found, source, trail)
         said = Statements.of(log.entries())
         found.add(
@@ -57,9 +62,13 @@ def verify(
         held.take(listed)
         held.take(source.objects(f"{ROOT}/quarantine/"))
         _presence(found, held, log)
+        if held.derived and (beside is None or beside.place.source.url != source.url):
+            found.skip("derived data", f"{held.derived} objects of runs and snapshots: evidence alone is verified")
         _versions(found, source, held)
         unsealed = _contents(found, source, held, progress, workers)
         _rows_together(found, source, held, unsealed, open_table)
+        if beside is not None:
+            check_derived(found, source, beside, log, is_sound=not found.counts.keys() & _OF_OBJECTS)
     except (UnreadableArchive, OSError) as error:
         found.add(Problem("unreadable", trail.prefix, f"{_why(error)}: nothing was looked at after that"))
     except Exception as error:  # noqa: BLE001  what was found until then must not be lost, nor the rest called good
@@ -132,8 +141,6 @@ def _presence(found: Verification, held: Inventory, log: SealLog) -> None:
     # What a seal that is gone may have named is not forged: the hole in the log is the finding.
     reached_ms = found.sealed_to_ms if log.is_whole else None
     found.add(*held.waiting(now_ms=found.demand.now_ms, sealed_to_ms=reached_ms, is_fresh=is_fresh))
-    if held.derived:
-        found.skip("derived data", f"{held.derived} objects of runs and snapshots: evidence alone is verified")
     found.segments, found.unsealed = held.segments, len(held.unsealed)
     found.acknowledgements = held.said.acknowledgements
     found.baselines, found.quarantined = len(held.said.baselines), len(held.quarantined)
@@ -153,6 +160,14 @@ def _versions(found: Verification, source: Source, held: Inventory) -> None:
             found.add(*version_problems(versions, held.trail, missing.__contains__))
     except UnreadableArchive as error:
         found.add(Problem("unreadable", held.trail.prefix, f"{error.message}: {error.why}"))
+
+
+def _derived(found: Verification, place: DerivedPlace, trail: Trail) -> Derived | None:
+    try:
+        return Derived.listed(place, trail)
+    except UnreadableArchive as error:
+        found.add(Problem("derived-unreadable", trail.prefix, f"{error.message}: {error.why}"))
+        return None
 
 
 # --- bytes ---
