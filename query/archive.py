@@ -11,6 +11,7 @@ from query.coverage import coverage_of
 from query.derived.live import live_runs
 from query.derived.segment_table import read_segment_table
 from query.engine import Engine
+from query.errors import DerivedGone
 from query.key_schema import ANY_TABLE, KeySchema
 from query.rows import Reader
 from query.sealed import Sealed, SealReader
@@ -125,7 +126,10 @@ class Archive:
         runs = live_runs(derived, trail, anew=anew)
         if not runs:
             return None
-        table = read_segment_table(derived, runs[-1])
+        try:
+            table = read_segment_table(derived, runs[-1])
+        except DerivedGone:
+            return None
         return self._seals.read_after(trail, runs, frozenset(segment.path for segment in table))
 
     def _summary(self, trail: Trail) -> TableSummary:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from archiver.format.columns import BASELINE_COLUMNS, SEGMENT_COLUMNS
 from query.derived.columns import RUN_SCHEMA, SNAPSHOT_SCHEMA
-from query.errors import EngineFailure, UsageError
+from query.errors import DerivedGone, EngineFailure, UsageError
 from query.gate import EvidenceFile, Gate, Kind, corrupt
 
 _SETTINGS: Final = {
@@ -63,6 +63,7 @@ class Question:
         self._connection = connection
         self._gate = gate
         self._files: Sequence[EvidenceFile] = ()
+        self._derived: Sequence[EvidenceFile] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +100,8 @@ class Question:
         """
         self.check(segments, "segment")
         self.check(runs, "run")
-        self.set("first_run_file", len(segments))
+        # Rows of runs first: of several that tell of a change, one that is sealed.
+        self.set("first_segment_file", len(runs) + (rows_of_runs is not None))
         if segments:
             self.set("segment_files", [str(file.path) for file in segments])
             self.run("segment_changes")
@@ -165,6 +167,8 @@ class Question:
     def check(self, read: Sequence[EvidenceFile], kind: Kind) -> None:
         """Lets only whole files through, before any row of them is read. Raises SealMismatch or CorruptSegment."""
         self._files = [*self._files, *read]
+        if kind in {"run", "snapshot"}:
+            self._derived = [*self._derived, *read]
         self._gate.check(read, kind)
 
     @contextmanager
@@ -172,6 +176,9 @@ class Question:
         try:
             yield
         except duckdb.Error as error:
+            vanished = next((file for file in self._derived if not file.path.exists()), None)
+            if vanished is not None:
+                raise DerivedGone(vanished.name) from error
             culprit = self._culprit(error)
             if culprit is not None:
                 raise corrupt(culprit, " ".join(str(error).split())[:200]) from error

@@ -17,7 +17,7 @@ from typing import Final, Literal
 from archiver.format import FORMAT_VERSION
 from archiver.format.columns import METADATA_FORMAT, METADATA_KIND, METADATA_ROOT
 from archiver.format.stamp import check_stamp, has_pair
-from query.errors import CorruptSegment
+from query.errors import CorruptSegment, DerivedGone, UnreadableArchive
 from query.sealed import check_sealed
 
 Kind = Literal["segment", "baseline", "run", "snapshot"]
@@ -53,7 +53,7 @@ class Gate:
         not whole evidence of this kind.
         """
         # What a file looks like is noted before it is read: one that is replaced in between is read once more.
-        seen = [(file, kind, *_looks(file)) for file in files]
+        seen = [(file, kind, *_looks(file, kind)) for file in files]
         fresh = [look for look in seen if look not in self._passed]
         if len(fresh) < 2 * _FILES_PER_THREAD:
             for file, *_ in fresh:
@@ -65,12 +65,14 @@ class Gate:
         self._passed.update(fresh)
 
 
-def _looks(file: EvidenceFile) -> tuple[int, int, int]:
+def _looks(file: EvidenceFile, kind: Kind) -> tuple[int, int, int]:
     """Size in bytes, and the times of the last change of content and of the file itself, in ns."""
     try:
         status = file.path.stat()
+    except FileNotFoundError as error:
+        raise gone(file, kind) from error
     except OSError as error:
-        raise corrupt(file, "it is gone" if isinstance(error, FileNotFoundError) else str(error)) from error
+        raise corrupt(file, str(error)) from error
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -93,8 +95,15 @@ def _check_file(file: EvidenceFile, kind: Kind) -> None:
         check_stamp(content)
         if file.sha256 is not None and sha256(content).hexdigest() != file.sha256:
             raise ValueError(f"its digest is not the one that its baseline states, {file.sha256[:16]}")  # noqa: TRY301
+    except FileNotFoundError as error:
+        raise gone(file, kind) from error
     except (ValueError, OSError) as error:
         raise corrupt(file, str(error)) from error
+
+
+def gone(file: EvidenceFile, kind: Kind) -> UnreadableArchive:
+    """The error for a file that was there a moment ago. What is derived may go, and is chosen anew."""
+    return DerivedGone(file.name) if kind in {"run", "snapshot"} else corrupt(file, "it is gone")
 
 
 def corrupt(file: EvidenceFile, why: str) -> CorruptSegment:

@@ -24,13 +24,18 @@ def changes_of_item(trail: Trail, rows: Sequence[Row], tellers: Tellers) -> list
     if conflicts:
         raise conflict_error(conflicts)
     changes: list[Change] = []
-    for row in sorted(rows, key=lambda row: (row["stream_label"], row["sequence_number"])):
+    # Of several rows that tell of a change, one that is sealed.
+    for row in sorted(rows, key=lambda row: (row["stream_label"], row["sequence_number"], _is_unsealed(row, tellers))):
         change = change_of(trail, row, tellers)
         if changes and changes[-1].order == change.order:
             continue
         effective_ms = max(change.changed_at_ms, changes[-1].effective_ms) if changes else change.changed_at_ms
         changes.append(replace(change, effective_ms=effective_ms))
     return changes
+
+
+def _is_unsealed(row: Row, tellers: Tellers) -> bool:
+    return tellers.is_sealed(row["told_by"]) is False
 
 
 def change_of(trail: Trail, row: Row, tellers: Tellers) -> Change:

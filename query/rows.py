@@ -62,7 +62,7 @@ class Reader:
     def tellers(self, selection: Selection | None = None) -> Tellers:
         """What the rows of a selection say of the segments they come from."""
         chosen = selection or self.everything
-        return Tellers(self._trail, chosen.segments, chosen.runs, self.derived)
+        return Tellers(self._trail, chosen.segments, chosen.runs, source=self.source, derived=self.derived)
 
     def read_segments(self, question: Question, segments: Sequence[SegmentFile]) -> None:
         """Makes the rows of segments the relation `changes`. Raises as `read`."""

@@ -21,7 +21,7 @@ from query.derived.description import Digested, RunDescription, Span
 from query.derived.levels import Piece, until_ms, wanted_runs
 from query.derived.lineage import Counted, gathered, with_lineage
 from query.derived.live import LiveRun, live_runs
-from query.derived.names import RunName, segments_name
+from query.derived.names import RUNS, RunName, segments_name
 from query.derived.parts import WRITER, WrittenPart, file_of, write_parts, write_table
 from query.derived.segment_table import SealedSegment, read_segment_table, table_of
 from query.derived.store import DerivedStore
@@ -63,6 +63,7 @@ class Compactor:
         Raises SealMismatch or CorruptSegment for evidence that is not what was sealed, UnreadableArchive,
         UnwritableStore, EngineFailure.
         """
+        self._mend()
         state = _State.of(self._source, self._derived, self._trail)
         made = []
         for pieces in wanted_runs(state.pieces()):
@@ -72,6 +73,13 @@ class Compactor:
             if told is not None:
                 told(run.made)
         return made
+
+    def _mend(self) -> None:
+        """Takes back what a run says of itself if a file of it is gone or was cut: then it is made anew."""
+        held = {one.name: one.size_bytes for one in self._store.held(self._trail.prefix + RUNS)}
+        for run in live_runs(self._derived, self._trail, anew=True):
+            if any(held.get(run.folder + file.name) != file.bytes for file in run.description.files):
+                self._store.delete([self._trail.prefix + run.name.description])
 
     def _make(self, state: "_State", pieces: Sequence[Piece]) -> "_Made":
         runs = [state.runs[piece.name] for piece in pieces if piece.is_run]
@@ -186,7 +194,7 @@ class _State:
 
     @classmethod
     def of(cls, source: Source, derived: Source, trail: Trail) -> "_State":
-        runs = live_runs(derived, trail)
+        runs = live_runs(derived, trail, anew=True)
         since = None
         if runs:
             seal = runs[-1].description.seal

@@ -133,18 +133,27 @@ class Table:
         """Where changes are missing, as the images of neighbouring changes tell: at most `most` breaks that overlap a
         half-open range (epoch ms), and how many there are in all. Reads every segment and every complete baseline.
         """
-        with self.engine.ask() as question:
-            self.reader.read(question)
-            coverage = _coverage(self, question)
-            return image_chain(
-                question, self.reader, self.evidence, coverage, since_ms=since_ms, until_ms=until_ms, most=most
-            )
+
+        def read(table: "Table") -> ImageChain:
+            evidence = table.evidence
+            with table.engine.ask() as question:
+                table.reader.read(question)
+                coverage = _coverage(table, question)
+                return image_chain(
+                    question, table.reader, evidence, coverage, since_ms=since_ms, until_ms=until_ms, most=most
+                )
+
+        return self.asked(read)
 
     def held_back(self, source: Source) -> HeldBack:
         """What an S3 on-failure destination, or a copy of it, holds of this table, and how much is not archived."""
-        with self.engine.ask() as question:
-            self.reader.read(question)
-            return read_held_back(source, self.trail, question)
+
+        def read(table: "Table") -> HeldBack:
+            with table.engine.ask() as question:
+                table.reader.read(question)
+                return read_held_back(source, table.trail, question)
+
+        return self.asked(read)
 
     def quarantined(self) -> int:
         """How many records were set aside because they were not understood, also those that do not say their table."""

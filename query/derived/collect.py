@@ -76,10 +76,7 @@ def _holds(larger: RunName, smaller: RunName) -> bool:
 
 
 def _names(run: LiveRun) -> Sequence[str]:
-    description = run.description
-    files = [description.segments, *(part.file for part in description.parts)]
-    files += [part.index for part in description.parts if part.index is not None]
-    return [run.folder + file.name for file in files] + [run.folder + "run.json"]
+    return [*(run.folder + file.name for file in run.description.files), run.folder + "run.json"]
 
 
 def _names_of_snapshot(snapshot: LiveSnapshot) -> Sequence[str]:

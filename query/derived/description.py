@@ -94,6 +94,12 @@ class RunDescription:
     handovers: tuple[str, ...]
     writer: str
 
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All that it lists."""
+        indexes = (part.index for part in self.parts if part.index is not None)
+        return (self.segments, *(part.file for part in self.parts), *indexes)
+
     def compose(self) -> bytes:
         return canonical(
             {

@@ -1,2 +1,2 @@
 -- The rows of a small trail, read once for every question.
-CREATE TABLE loaded AS SELECT * FROM changes
+CREATE OR REPLACE TABLE loaded AS SELECT * FROM changes

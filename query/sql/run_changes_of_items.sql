@@ -4,7 +4,7 @@ SELECT
     change_id, op, changed_at, sequence_number, stream_label, item_key, pk, sk, old_image, new_image, user_identity, event,
     stream_label || ' ' || sequence_number AS ord,
     epoch_ms(changed_at) AS changed_at_ms,
-    (getvariable('first_run_file')::BIGINT << 32) | row_number AS row_id,
+    row_number AS row_id,
     -1 - segment AS told_by,
     epoch_ms(effective_at) AS effective_ms,
     epoch_ms(preceded_at) AS preceded_ms,

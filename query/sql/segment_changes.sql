@@ -6,7 +6,7 @@ SELECT
     change_id, op, changed_at, sequence_number, stream_label, item_key, pk, sk, old_image, new_image, user_identity, event,
     stream_label || ' ' || sequence_number AS ord,
     epoch_ms(changed_at) AS changed_at_ms,
-    (file_index::BIGINT << 32) | file_row_number AS row_id,
+    ((file_index::BIGINT + getvariable('first_segment_file')) << 32) | file_row_number AS row_id,
     file_index::BIGINT AS told_by,
     epoch_ms(changed_at) AS effective_ms,
     NULL::BIGINT AS preceded_ms,
