@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,11 +127,13 @@ class Archive:
         runs = live_runs(derived, trail, anew=anew)
         if not runs:
             return None
+        with ThreadPoolExecutor(1) as beside:
+            table = beside.submit(read_segment_table, derived, runs[-1])
+            sealed = self._seals.read_after(trail, runs)
         try:
-            table = read_segment_table(derived, runs[-1])
+            return None if sealed is None else sealed.with_names(segment.path for segment in table.result())
         except DerivedGone:
             return None
-        return self._seals.read_after(trail, runs, frozenset(segment.path for segment in table))
 
     def _summary(self, trail: Trail) -> TableSummary:
         sealed = None if self._seals is None else self._seals.read(trail, may_be_unsealed=True)

@@ -7,6 +7,7 @@ a question which would have read it finds out.
 
 import difflib
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ from query.source import Source, StoredObject
 from query.table_ref import TableRef
 
 _CLOSE_NAMES: Final = 3
+_LISTINGS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,15 @@ class Evidence:
         Raises CorruptSegment or UnreadableArchive for what does not belong, SealMismatch for descriptions that are not
         the sealed ones.
         """
+        with ThreadPoolExecutor(_LISTINGS) as together:  # each waits for answers of its own
+            segments = together.submit(_segments, source, trail, sealed)
+            streams = together.submit(_streams, source, trail, sealed)
+            baselines = together.submit(_baselines, source, trail, sealed)
         return cls(
             trail=trail,
-            segments=_segments(source, trail, sealed),
-            streams=_streams(source, trail, sealed),
-            baselines=_baselines(source, trail, sealed),
+            segments=segments.result(),
+            streams=streams.result(),
+            baselines=baselines.result(),
             sealed_to_ms=None if sealed is None else sealed.to_ms,
             runs=() if sealed is None else sealed.runs,
         )
@@ -121,7 +127,9 @@ def first_hour_ms(source: Source, trail: Trail) -> int | None:
 
 def trails(source: Source) -> list[Trail]:
     """The trails of an archive, in order; none if it is empty. Raises UnreadableArchive for another format version."""
-    versions = [name for name in source.folders("") if name[:1] == "v" and name[1:].isdigit()]
+    with ThreadPoolExecutor(_LISTINGS) as together:
+        roots, accounts = together.submit(source.folders, ""), together.submit(source.folders, f"{ROOT}/")
+    versions = [name for name in roots.result() if name[:1] == "v" and name[1:].isdigit()]
     others = [name for name in versions if name != ROOT]
     if others:  # also beside our own: then ours is only the older part of the trail
         raise UnreadableArchive(
@@ -130,7 +138,7 @@ def trails(source: Source) -> list[Trail]:
             hint="upgrade ddbtrail, or read it with the version that wrote it",
         )
     found = []
-    for account in source.folders(f"{ROOT}/"):
+    for account in accounts.result():
         if not account.startswith("account="):
             continue
         for region in source.folders(f"{ROOT}/{account}/"):
@@ -173,9 +181,11 @@ def _segments_beside_runs(source: Source, trail: Trail, sealed: Sealed) -> tuple
         path: SegmentFile(SegmentName.parse(path), StoredObject(prefix + path, said.size_bytes or 0), True, said.sha256)
         for path, said in sealed.segments.items()
     }
-    listed = source.objects(f"{prefix}segments/", start_after=prefix + hour_folder(since_ms))
     day = datetime.fromtimestamp(since_ms / 1000, UTC) - timedelta(days=1)
-    markers = source.objects(f"{prefix}late/", start_after=f"{prefix}late/{day:%Y-%m-%d}/")
+    with ThreadPoolExecutor(_LISTINGS) as together:
+        tail = together.submit(source.objects, f"{prefix}segments/", start_after=prefix + hour_folder(since_ms))
+        late = together.submit(source.objects, f"{prefix}late/", start_after=f"{prefix}late/{day:%Y-%m-%d}/")
+    listed, markers = tail.result(), late.result()
     announced = {segment for marker in markers if (segment := _announced(trail, marker)) is not None}
     known = {*found, *sealed.in_runs, *(stored.name.removeprefix(prefix) for stored in listed)}
     for path in sorted(announced - known):

@@ -154,7 +154,7 @@ class Reader:
             return False
         if made_of.sha256 != sha256(floor.description.compose()).hexdigest():
             return False
-        (seal,) = self.source.read([self._trail.prefix + description.seal.name])
+        (seal,) = self.source.read([self._trail.prefix + description.seal.name], anew=True)
         return seal is not None and sha256(seal).hexdigest() == description.seal.sha256
 
     def spans(self, question: Question, selection: Selection | None = None) -> list[LabelSpan]:

@@ -77,7 +77,7 @@ class S3Source:
         return [self._cache.path(stored) for stored in wanted]
 
     def read(self, names: Sequence[str], *, anew: bool = False) -> list[bytes | None]:
-        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as requests:
+        with ThreadPoolExecutor(min(_REQUESTS_AT_ONCE, max(1, len(names)))) as requests:
             return list(requests.map(lambda name: self._content(name, anew=anew), names))
 
     def _content(self, name: str, *, anew: bool) -> bytes | None:

@@ -5,13 +5,13 @@ taken from a log whose entries do not lead to its head, or, where a key is pinne
 What is told apart here is only "holds" and "does not": `seal_log`, which reads the same in every detail, says why.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from archiver.format.layout import Trail
 from archiver.format.log_entry import KeyRotationEntry
@@ -54,6 +54,10 @@ class Sealed:
     to_ms: int
     runs: tuple[LiveRun, ...] = ()
     in_runs: frozenset[str] = frozenset()
+
+    def with_names(self, in_runs: Iterable[str]) -> Self:
+        """The same, where these segments are in runs."""
+        return replace(self, in_runs=frozenset(in_runs))
 
 
 def check_sealed(name: str, content_sha256: str, expected_sha256: str) -> None:
@@ -109,7 +113,7 @@ class SealReader:
         self._remember(log)
         return Sealed(log.segments, log.descriptions, log.to_ms)
 
-    def read_after(self, trail: Trail, runs: Sequence[LiveRun], in_runs: frozenset[str]) -> Sealed | None:
+    def read_after(self, trail: Trail, runs: Sequence[LiveRun]) -> Sealed | None:
         """What is sealed of a trail beside its runs (one at least), of which the last one says where the log goes on.
 
         None if they are not runs of this log: then the log has to be read. Raises as `read`.
@@ -130,7 +134,7 @@ class SealReader:
         described = {one.name: SealedFile(one.sha256) for one in run.descriptions}
         if any(described.setdefault(path, said) != said for path, said in log.descriptions.items()):
             return None
-        return Sealed(log.segments, described, log.to_ms, tuple(runs), in_runs)
+        return Sealed(log.segments, described, log.to_ms, tuple(runs))
 
     def _log_after(self, trail: Trail, name: str, run: "RunDescription") -> Log | None:
         """The log from the last seal of a run on. Raises ValueError and its like for one that does not hold."""

@@ -65,7 +65,7 @@ class Tellers:
         assert self._source is not None
         prefix = self._trail.prefix
         listed = self._source.objects(f"{prefix}seals/", stop_before=prefix + seal_name(entry + 1))
-        contents = self._source.read([one.name for one in listed[-1:]])
+        contents = self._source.read([one.name for one in listed[-1:]], anew=True)
         try:
             seal = Seal.parse(contents[0] or b"")
             entries = dict(enumerate(seal.entries, seal.size_before))

@@ -74,7 +74,7 @@ def table_of(segments: Iterable[SealedSegment]) -> pa.Table:
 def parse_segments(content: bytes) -> tuple[SealedSegment, ...]:
     """The segments of a table. Raises ValueError."""
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        table = pq.ParquetFile(pa.BufferReader(content)).read()  # not `read_table`, which imports pandas where it is
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"it is no table of segments: {error}") from error
     if not table.schema.equals(_SCHEMA):
