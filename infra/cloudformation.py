@@ -7,6 +7,7 @@ deploy` uploads what CodeUri names and resolves no function there; so each archi
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +19,11 @@ from samtranslator.yaml_helper import yaml_parse
 
 TEMPLATE: Final = Path(__file__).resolve().parent / "template.yaml"
 TEMPLATE_ARCHITECTURE: Final = "arm64"  # the one whose package infra/template.yaml carries
-FUNCTIONS: Final = ("ArchiveFunction", "SealFunction")  # one package: they differ by handler and role
+# Each function's package: the archiver and the sealer have one, and differ by handler and role.
+FUNCTIONS: Final = {"ArchiveFunction": "archiver", "SealFunction": "archiver", "CompactionFunction": "compactor"}
 
 _HEAD: Final = "# Made from infra/template.yaml, which explains it, by: make package. Change that file, not this one.\n"
-_LINE: Final = 80
-_CODE: Final = {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Fn::Sub": "${CodePrefix}archiver-${Architecture}.zip"}}
+_LINE: Final = 800
 
 
 def sam_template(path: Path = TEMPLATE) -> dict[str, Any]:
@@ -34,9 +35,11 @@ def sam_template(path: Path = TEMPLATE) -> dict[str, Any]:
 def sam_text(architecture: str) -> str:
     """infra/template.yaml, comments and all, carrying the package of `architecture` that lies beside it."""
     text = TEMPLATE.read_text()
-    package, own = f"CodeUri: ../build/archiver-{TEMPLATE_ARCHITECTURE}.zip", f"CodeUri: archiver-{architecture}.zip"
     for carried, wanted, times in (
-        (package, own, len(FUNCTIONS)),
+        *(
+            (f"CodeUri: ../build/{name}-{TEMPLATE_ARCHITECTURE}.zip", f"CodeUri: {name}-{architecture}.zip", times)
+            for name, times in Counter(FUNCTIONS.values()).items()
+        ),
         (f"Default: {TEMPLATE_ARCHITECTURE}\n", f"Default: {architecture}\n", 1),
         (f"[!Ref Architecture, {TEMPLATE_ARCHITECTURE}]", f"[!Ref Architecture, {architecture}]", 1),
     ):
@@ -51,14 +54,15 @@ def plain_template(*, code_bucket: str = "") -> str:
     del template["Rules"]["PackageOfThisTemplate"]
     if not template["Rules"]:
         del template["Rules"]
-    for function in FUNCTIONS:
-        template["Resources"][function]["Properties"]["CodeUri"] = dict(_CODE)
+    for function, package in FUNCTIONS.items():
+        key = {"Fn::Sub": f"${{CodePrefix}}{package}-${{Architecture}}.zip"}
+        template["Resources"][function]["Properties"]["CodeUri"] = {"Bucket": {"Ref": "CodeBucket"}, "Key": key}
     template["Parameters"] |= _code_parameters(code_bucket)
     # The translator wants some region to know the partition by; nothing of it reaches the result, as a test checks. It
     # would ask IAM for managed policies if a function here named one.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="us-east-1"))
     plain = translator.translate(template, parameter_values={})
-    return _HEAD + yaml.dump(_plain(plain), Dumper=_Compact, sort_keys=False, width=120, allow_unicode=True)
+    return _HEAD + yaml.dump(_plain(plain), Dumper=_Compact, sort_keys=False, width=4_000, allow_unicode=True)
 
 
 def _code_parameters(code_bucket: str) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def _code_parameters(code_bucket: str) -> dict[str, Any]:
 
 
 class _Compact(yaml.SafeDumper):
-    """What fits on a line stands on it: CreateStack takes no more than 51,200 bytes without a bucket."""
+    """Lines are long, for CreateStack takes no more than 51,200 bytes without a bucket, and counts indentation."""
 
     def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
         return super().represent_mapping(tag, mapping, flow_style or len(json.dumps(mapping)) <= _LINE)

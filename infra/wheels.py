@@ -20,13 +20,17 @@ from infra.errors import PackageRefused
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 LOCK: Final = REPOSITORY / "requirements" / "lambda.txt"
 INPUTS: Final = REPOSITORY / "requirements" / "lambda.in"
+# The package of the function that compacts holds a reader, so it has a lock of its own.
+COMPACTION_LOCK: Final = REPOSITORY / "requirements" / "compaction.txt"
+COMPACTION_INPUTS: Final = REPOSITORY / "requirements" / "compaction.in"
 CONSTRAINTS: Final = REPOSITORY / "requirements" / "dev.txt"
 PYTHON: Final = "3.13"
 
 # Lambda's name of an architecture, and the platforms whose wheels run there: "AL2023 has glibc 2.34" (*Lambda
-# runtimes*). One tag is not enough: pip takes tags literally, and orjson's wheels carry older ones than pyarrow's.
+# runtimes*). One tag is not enough: pip takes tags literally, and the wheels of orjson and obstore carry older
+# ones than pyarrow's.
 PLATFORMS: Final[Mapping[str, Sequence[str]]] = {
-    "arm64": ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"),
+    "arm64": ("manylinux_2_28_aarch64", "manylinux_2_24_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64"),
     "x86_64": ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
 }
 
@@ -36,7 +40,7 @@ FROM_THE_RUNTIME: Final = frozenset({"boto3", "botocore", "s3transfer", "urllib3
 
 _REQUIREMENT: Final = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^ \\]+)")
 _DIGEST: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
-_HEAD: Final = "# What the Lambda packages hold beside archiver/, by digest of wheel. Made by: make lock-lambda\n"
+_HEAD: Final = "# What the Lambda packages hold beside {}, by digest of wheel. Made by: make lock-lambda\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def make_lock(inputs: Path = INPUTS) -> str:
     for architecture in PLATFORMS:
         for name, version, digest in _resolve(architecture, inputs):
             digests.setdefault((name, version), set()).add(digest)
-    return _HEAD + "".join(
+    return _HEAD.format("archiver/" if inputs == INPUTS else "query/") + "".join(
         Locked(name, version, frozenset(found)).compose()
         for (name, version), found in sorted(digests.items())
         if name not in FROM_THE_RUNTIME
@@ -149,3 +153,4 @@ def _pip(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     LOCK.write_text(make_lock())
+    COMPACTION_LOCK.write_text(make_lock(COMPACTION_INPUTS))

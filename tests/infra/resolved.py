@@ -74,6 +74,8 @@ class Resolved:
                 return self._value(argument[0]) == self._value(argument[1])
             case "Fn::Not":
                 return not self._holds(argument[0])
+            case "Fn::And":
+                return all(self._holds(inner) for inner in argument)
             case "Condition":
                 return self._holds(argument)
         raise AssertionError(f"unknown condition {function}")

@@ -478,8 +478,8 @@ def test_a_key_of_ones_own_is_used_through_s3_only(template):
         assert not allowed(made(template).role("SealRole"), action, KEY, via="s3.eu-west-1.amazonaws.com")
 
 
-def test_both_functions_are_known_to_the_build():
-    """Each gets the package; a third would be deployed with a path of this repository."""
+def test_every_function_is_known_to_the_build():
+    """Each gets its package; another one would be deployed with a path of this repository."""
     functions = {
         name for name, body in sam_template()["Resources"].items() if body["Type"] == "AWS::Serverless::Function"
     }

@@ -45,6 +45,7 @@ PARAMETERS = {
     *("StartingPosition", "MemorySize", "AlarmTopicArn", "LagAlarmSeconds", "CreateDashboard", "LogLevel"),
     *("LogRetentionDays", "Architecture", "BreakGlassRoleArn", "RunbookUrl"),
     *("SigningKeyArn", "SigningKeySpec", "SealEveryMinutes", "SealOperatorRoleArn"),
+    *("CreateCompaction", "CompactionMemorySize", "EphemeralStorage"),
 }
 # All that the archiver's role may ever do.
 ACTIONS = {
@@ -132,15 +133,16 @@ def test_the_plain_template_takes_the_package_of_either_architecture(template):
     assert plain["Parameters"]["CodeBucket"]["Default"] == "releases"
     functions = {name: body for name, body in plain["Resources"].items() if body["Type"] == "AWS::Lambda::Function"}
     assert set(functions) == set(FUNCTIONS)
-    for function in functions.values():
-        assert function["Properties"]["Code"]["S3Key"] == {"Fn::Sub": "${CodePrefix}archiver-${Architecture}.zip"}
+    for name, function in functions.items():
+        package = f"${{CodePrefix}}{FUNCTIONS[name]}-${{Architecture}}.zip"
+        assert function["Properties"]["Code"]["S3Key"] == {"Fn::Sub": package}
     assert template["Parameters"]["Architecture"]["AllowedValues"] == list(PLATFORMS)
     assert set(plain["Resources"]) == set(template["Resources"]), "nothing was made up on the way"
     assert len(text.encode()) < 51_200, "the largest body that CreateStack takes without a bucket"
 
 
 @pytest.mark.parametrize("architecture", PLATFORMS)
-def test_a_sam_template_carries_one_package_and_refuses_the_other_architecture(tmp_path, architecture):
+def test_a_sam_template_carries_one_architecture_and_refuses_the_other(tmp_path, architecture):
     """A function with the other architecture's libraries would deploy, and fail every batch."""
     (tmp_path / "sam.yaml").write_text(sam_text(architecture))
     made, source = sam_template(tmp_path / "sam.yaml"), sam_template()
@@ -152,7 +154,7 @@ def test_a_sam_template_carries_one_package_and_refuses_the_other_architecture(t
         del template["Rules"], template["Parameters"]["Architecture"]["Default"]
         for name in FUNCTIONS:
             code = template["Resources"][name]["Properties"].pop("CodeUri")
-            assert code == f"{folder}archiver-{carried}.zip"
+            assert code == f"{folder}{FUNCTIONS[name]}-{carried}.zip"
     assert made == source
 
 

@@ -113,9 +113,10 @@ def account(**settings):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The template of this machine's architecture beside its package, as `make package` leaves them in build/."""
+    """The template of this machine's architecture beside its packages, as `make package` leaves them in build/."""
     folder = tmp_path_factory.mktemp("build")
-    build.build(HERE, folder)
+    for kind in build.KINDS:
+        build.build(HERE, folder, kind)
     (folder / f"sam-{HERE}.yaml").write_text(sam_text(HERE))
     return folder / f"sam-{HERE}.yaml"
 
@@ -298,9 +299,9 @@ def test_sam_build_leaves_the_package_alone(sam_installed, built, tmp_path):
     out = tmp_path / ".aws-sam" / "build"
     machine.sam("build", "--template", built, "--build-dir", out)
     assert [path.name for path in out.iterdir()] == ["template.yaml"], "nothing was built"
-    for function in FUNCTIONS:
+    for function, name in FUNCTIONS.items():
         code = sam_template(out / "template.yaml")["Resources"][function]["Properties"]["CodeUri"]
-        assert (out / code).resolve() == built.with_name(f"archiver-{HERE}.zip")
+        assert (out / code).resolve() == built.with_name(f"{name}-{HERE}.zip")
 
 
 def test_the_stack_lives_on_sam_and_its_archive_outlives_it(sam_installed, built, tmp_path):
