@@ -62,7 +62,12 @@ def plain_template(*, code_bucket: str = "") -> str:
     # would ask IAM for managed policies if a function here named one.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name="us-east-1"))
     plain = translator.translate(template, parameter_values={})
-    return _HEAD + yaml.dump(_plain(plain), Dumper=_Compact, sort_keys=False, width=4_000, allow_unicode=True)
+    return _HEAD + plain_text(plain)
+
+
+def plain_text(template: Any) -> str:
+    """The text of a template as short as it can be read."""
+    return yaml.dump(_plain(template), Dumper=_Compact, sort_keys=False, width=4_000, allow_unicode=True)
 
 
 def _code_parameters(code_bucket: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from infra.cloudformation import plain_template
+from infra.cloudformation import plain_template, plain_text
 from tests.infra.on_ministack import as_ministack_takes_it
 from tests.system.parts import AwsEndpoint
 
@@ -51,13 +51,14 @@ def code_bucket(aws):
     s3 = aws("s3")
     s3.create_bucket(Bucket="code")
     for architecture in ("arm64", "x86_64"):
-        s3.put_object(Bucket="code", Key=f"v1/archiver-{architecture}.zip", Body=content.getvalue())
+        for package in ("archiver", "compactor"):
+            s3.put_object(Bucket="code", Key=f"v1/{package}-{architecture}.zip", Body=content.getvalue())
     return "code"
 
 
 def template_for_ministack():
     """The released template, as text."""
-    return yaml.safe_dump(as_ministack_takes_it(yaml.safe_load(plain_template())), sort_keys=False)
+    return plain_text(as_ministack_takes_it(yaml.safe_load(plain_template())))
 
 
 class Stack:
@@ -132,6 +133,21 @@ def test_the_stack_is_deployed_updated_and_deleted_and_the_evidence_stays(aws, s
     function = aws("lambda").get_function_configuration(FunctionName=made["ArchiveFunction"])
     assert (function["MemorySize"], function["Architectures"]) == (1_024, ["x86_64"])
     assert aws("lambda").get_event_source_mapping(UUID=made["StreamMapping"])["MaximumBatchingWindowInSeconds"] == 120
+
+    stack.deploy("update_stack", "stack_update_complete", **given, **changed, CreateCompaction="true")
+    compacting = stack.resources()
+    assert made.items() <= compacting.items(), "whoever asks for compaction later changes nothing else"
+    assert compacting.keys() - made.keys() == template["Resources"].keys() - expected
+    compactor = aws("lambda").get_function_configuration(FunctionName=stack.outputs()["CompactionFunctionName"])
+    assert (compactor["Handler"], compactor["MemorySize"]) == ("query.compact_handler.compact", 3_538)
+    assert compactor["EphemeralStorage"] == {"Size": 10_240}
+    told = compactor["Environment"]["Variables"]
+    assert told["DDBTRAIL_TABLES"] == "000000000000/us-east-1/orders"
+    assert told["DDBTRAIL_DERIVED"] == stack.outputs()["DerivedUrl"] == f"s3://{made['Derived']}/ddbtrail"
+    (target,) = aws("events").list_targets_by_rule(Rule=compacting["CompactionSchedule"])["Targets"]
+    assert target["Arn"] == compactor["FunctionArn"]
+    stack.deploy("update_stack", "stack_update_complete", **given, **changed)
+    assert stack.resources() == made, "and whoever no longer does, neither"
 
     stack.delete()
     kept = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
