@@ -189,7 +189,8 @@ def _segments_beside_runs(source: Source, trail: Trail, sealed: Sealed) -> tuple
     announced = {segment for marker in markers if (segment := _announced(trail, marker)) is not None}
     known = {*found, *sealed.in_runs, *(stored.name.removeprefix(prefix) for stored in listed)}
     for path in sorted(announced - known):
-        listed += [stored for stored in source.objects(prefix + path) if stored.name == prefix + path]
+        folder = prefix + path.rpartition("/")[0] + "/"
+        listed += [stored for stored in source.objects(folder) if stored.name == prefix + path]
     for stored in listed:
         path = stored.name.removeprefix(prefix)
         if path not in sealed.in_runs and path not in found:

@@ -45,14 +45,16 @@ class LayerPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A layer that settled `items` of the `of` it tells of; files and digests, none for what the question has read."""
+    """A layer that settled `items`, all that it tells of or only some; the digests of its files, none for what the
+    question has read.
+    """
 
     number: int
     kind: str
     parts: tuple[StoredObject, ...] = ()
     digests: tuple[str, ...] = ()
     items: int = 0
-    of: int = 0
+    are_all: bool = False
 
 
 class Settled:
@@ -103,7 +105,7 @@ class Settled:
 
 def _statement(name: str, of: str, layer: _Layer) -> str:
     """The statement for a layer, of which all items are to be told or only some."""
-    return "_".join(filter(None, (name, "" if layer.items == layer.of else "left", of)))
+    return "_".join(filter(None, (name, "" if layer.are_all else "left", of)))
 
 
 def _read(question: Question, reader: Reader, layer: _Layer) -> None:
@@ -171,7 +173,8 @@ def settle(
     if covering is None or coverage.ends or plan.floor.description.stream_label != covering:
         return None
     floor_ms = plan.floor.description.from_ms
-    from_ms = _LONG_AGO_MS if is_whole else floor_ms
+    # A change may bear an earlier time than one before it, of another run: what is too old is seen when all are merged.
+    from_ms = _LONG_AGO_MS if is_whole else floor_ms - CLOCK_MARGIN_MS
     question.set("layers", {"at_ms": plan.at_ms, "from_ms": from_ms, "floor_ms": floor_ms, "covering_label": covering})
     if plan.segments.segments and any(question.rows("segments_told")[0]):
         return None
@@ -210,6 +213,9 @@ class _Settling:
             digests = tuple(part.file.sha256 for part in run.description.parts)
             if not self._settle(_Layer(len(self.layers), "run", run.parts, digests)):
                 return False
+        if self.layers and self._form and question.rows("settled_before_floor")[0][0]:
+            question.run("settled_keys_after_floor")
+            self.layers = [replace(layer, are_all=False) for layer in self.layers]
         if plan.snapshot is not None:
             if self.layers and not self._form and question.rows("settled_before_floor")[0][0]:
                 return False
@@ -228,7 +234,7 @@ class _Settling:
         if not self.layers:
             question.run(f"settled{self._form}")
             ((count,),) = question.rows("settled_count")
-            self.layers.append(replace(layer, items=count, of=count))
+            self.layers.append(replace(layer, items=count, are_all=True))
             return True
         of, added, later, tied = question.rows("layer_told")[0]
         if tied and _contradict(question, self._reader):
@@ -240,7 +246,7 @@ class _Settling:
             question.run("layer_later")
         if added:
             question.run(f"settle{self._form}")
-        self.layers.append(replace(layer, items=added, of=of))
+        self.layers.append(replace(layer, items=added, are_all=added == of))
         return True
 
 

@@ -96,7 +96,7 @@ def plan_state(
     ]
     if floor is not None and len(evidence.streams) <= 1 and not is_cut and not tells_absences_apart:
         since_ms = hour_of(floor.description.from_ms - CLOCK_MARGIN_MS)
-        until_ms = hour_of(at_ms + CLOCK_MARGIN_MS)
+        until_ms = hour_of(max(at_ms, floor.description.to_ms) + CLOCK_MARGIN_MS)
         newest_ms = max((segment.place.hour_ms for segment in segments), default=0)
         segments = tuple(
             segment

@@ -20,7 +20,7 @@ from query.derived.columns import RUN_SCHEMA
 from query.derived.description import Digested, RunDescription, Span
 from query.derived.levels import Piece, until_ms, wanted_runs
 from query.derived.lineage import Counted, gathered, with_lineage
-from query.derived.live import LiveRun, live_runs
+from query.derived.live import LiveRun, live_runs, read_run, run_names
 from query.derived.names import RUNS, RunName, segments_name
 from query.derived.parts import WRITER, WrittenPart, file_of, write_parts, write_table
 from query.derived.segment_table import SealedSegment, read_segment_table, table_of
@@ -75,11 +75,17 @@ class Compactor:
         return made
 
     def _mend(self) -> None:
-        """Takes back what a run says of itself if a file of it is gone or was cut: then it is made anew."""
+        """Takes back what a run says of itself if it cannot be read, or if a file of the run is gone or was cut: then it
+        is made anew.
+        """
         held = {one.name: one.size_bytes for one in self._store.held(self._trail.prefix + RUNS)}
-        for run in live_runs(self._derived, self._trail, anew=True):
-            if any(held.get(run.folder + file.name) != file.bytes for file in run.description.files):
-                self._store.delete([self._trail.prefix + run.name.description])
+        for name in run_names(self._derived, self._trail):
+            description = self._trail.prefix + name.description
+            run = read_run(self._derived, self._trail, name, anew=True) if description in held else None
+            if description in held and (
+                run is None or any(held.get(run.folder + file.name) != file.bytes for file in run.description.files)
+            ):
+                self._store.delete([description])
 
     def _make(self, state: "_State", pieces: Sequence[Piece]) -> "_Made":
         runs = [state.runs[piece.name] for piece in pieces if piece.is_run]

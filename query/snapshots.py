@@ -21,7 +21,7 @@ from query.catalog import Baseline, Evidence
 from query.derived.columns import SNAPSHOT_SCHEMA
 from query.derived.description import Digested, SnapshotDescription
 from query.derived.levels import is_last_of_month
-from query.derived.live import LiveRun, snapshot_names
+from query.derived.live import LiveRun, read_snapshot, snapshot_names
 from query.derived.names import SnapshotName
 from query.derived.parts import WRITER, write_parts
 from query.derived.store import DerivedStore
@@ -64,7 +64,7 @@ class SnapshotKeeper:
         made: list[MadeSnapshot] = []
         if self._reader.derived is None:
             return made
-        there = {name.end for name in snapshot_names(self._reader.derived, self._trail)}
+        there = self._there()
         times_ms = [run.description.until_ms for run in self._evidence.runs]
         last_rows, changes = 0, 0
         for place, run in enumerate(self._evidence.runs):
@@ -73,7 +73,7 @@ class SnapshotKeeper:
             if not (is_due or is_last_of_month(times_ms, place)):
                 continue
             if run.name.end in there:
-                changes = 0
+                last_rows, changes = there[run.name.end], 0
                 continue
             found = self._make(run)
             if found is None:
@@ -83,6 +83,19 @@ class SnapshotKeeper:
             if told is not None:
                 told(found)
         return made
+
+    def _there(self) -> dict[int, int]:
+        """The rows of each snapshot that is live, by where it ends; what cannot be read is taken back."""
+        derived, trail = self._reader.derived, self._trail
+        assert derived is not None
+        found = {}
+        for name in snapshot_names(derived, trail):
+            snapshot = read_snapshot(derived, trail, name, anew=True)
+            if snapshot is None:
+                self._store.delete([trail.prefix + name.description])
+            else:
+                found[name.end] = snapshot.description.rows
+        return found
 
     def _make(self, run: LiveRun) -> MadeSnapshot | None:
         name = SnapshotName(run.name.end, run.description.until_ms // 1000 * 1000)

@@ -95,10 +95,10 @@ def reconstruct(
     is_stepped_back, is_tied = _find_facts(question, reader, spans, plan, moment)
     question.run("winners_among_all" if is_stepped_back else "winners")
     question.run("sides")
-    conflicts = _conflicts_of_answers(question, reader, plan) if is_tied else ()
     # Images are read late, and only of the rows that an answer may rest on.
     question.run("p_rows")
     question.run("n_rows" if question.rows("has_changes_after")[0][0] else "n_rows_empty")
+    conflicts = _conflicts_of_answers(question, reader, plan) if is_tied else ()
     question.run("states")
     question.run("answers")
     _compare(question)

@@ -94,9 +94,11 @@ def _places(run: "Invocation") -> "tuple[Archive, Source, DerivedStore]":
     from query.source import open_source
 
     url = run.settings.derived_url
-    if url is None:
+    if url is None or (url.startswith("s3://") and url == run.settings.archive_url):
         raise UsageError(
-            "no place for derived data is named",
+            "no place for derived data is named, other than the archive itself"
+            if url
+            else "no place for derived data is named",
             why="runs are never put into an archive in S3, whose objects nobody may delete",
             hint="add --derived s3://another-bucket/prefix, or set DDBTRAIL_DERIVED",
         )

@@ -103,9 +103,9 @@ def read_run(source: Source, trail: Trail, name: RunName, *, anew: bool = False)
     return None if content is None else _run(trail, name, content)
 
 
-def read_snapshot(source: Source, trail: Trail, name: SnapshotName) -> LiveSnapshot | None:
+def read_snapshot(source: Source, trail: Trail, name: SnapshotName, *, anew: bool = False) -> LiveSnapshot | None:
     """A snapshot, if it is live."""
-    (content,) = source.read([trail.prefix + name.description])
+    (content,) = source.read([trail.prefix + name.description], anew=anew)
     if content is None:
         return None
     with suppress(ValueError, TypeError, KeyError, RecursionError):

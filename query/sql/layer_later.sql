@@ -15,7 +15,10 @@ FROM (
         greatest(layer.effective_ms, settled.effective_ms) AS effective_ms
     FROM layer
     JOIN settled USING (item_key)
-    WHERE (layer.stream_label, layer.sequence_number) > (settled.stream_label, settled.sequence_number)
+    WHERE
+        layer.stream_label IS NOT NULL
+        AND settled.stream_label IS NOT NULL
+        AND (layer.stream_label, layer.sequence_number) > (settled.stream_label, settled.sequence_number)
     UNION ALL
     SELECT
         settled.* EXCLUDE (effective_ms, pk, sk, existed),
@@ -23,7 +26,9 @@ FROM (
     FROM layer
     JOIN settled USING (item_key)
     WHERE
-        (layer.stream_label, layer.sequence_number) < (settled.stream_label, settled.sequence_number)
+        layer.stream_label IS NOT NULL
+        AND settled.stream_label IS NOT NULL
+        AND (layer.stream_label, layer.sequence_number) < (settled.stream_label, settled.sequence_number)
         AND layer.effective_ms > settled.effective_ms
 ) AS later
 WHERE settled.item_key = later.item_key

@@ -2,4 +2,4 @@
 SELECT item_key
 FROM layer
 JOIN settled USING (item_key)
-WHERE (layer.stream_label, layer.sequence_number) = (settled.stream_label, settled.sequence_number)
+WHERE layer.stream_label = settled.stream_label AND layer.sequence_number = settled.sequence_number

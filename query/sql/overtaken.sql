@@ -5,4 +5,5 @@ JOIN settled USING (item_key)
 WHERE
     epoch_ms(effective_at) > getvariable('layers').at_ms
     AND (preceded_at IS NULL OR epoch_ms(preceded_at) <= getvariable('layers').at_ms)
+    AND settled.stream_label IS NOT NULL
     AND (following.stream_label, following.sequence_number) < (settled.stream_label, settled.sequence_number)

@@ -2,7 +2,7 @@
 WITH places AS (
     SELECT item_key, p_row AS tied_row FROM sides WHERE is_p_tied
     UNION
-    SELECT item_key, n_row AS tied_row FROM sides WHERE is_n_tied
+    SELECT item_key, n_row AS tied_row FROM sides WHERE is_n_tied AND n_row IN (SELECT n_row FROM n_rows)
 ),
 tied AS (SELECT changes.item_key, ord FROM changes JOIN places ON row_id = tied_row),
 rows AS (SELECT changes.* FROM changes JOIN tied USING (item_key, ord)),
