@@ -75,8 +75,8 @@ class Compactor:
         return made
 
     def _mend(self) -> None:
-        """Takes back what a run says of itself if it cannot be read, or if a file of the run is gone or was cut: then it
-        is made anew.
+        """Takes back what a run says of itself if it cannot be read, or if a file of it is gone or was cut: then it is
+        made anew.
         """
         held = {one.name: one.size_bytes for one in self._store.held(self._trail.prefix + RUNS)}
         for name in run_names(self._derived, self._trail):
