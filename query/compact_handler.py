@@ -246,8 +246,8 @@ class BoundedCompactor(Compactor):
     def compact_within(self, compaction: Compaction) -> None:
         """Makes the runs that are wanted, the oldest first, and notes in `compaction` what became of it.
 
-        What is too large is told, and made in smaller runs; when the time is not enough for the next one, it and all
-        others are left to the next call. Raises as `compact`.
+        What is too large is told, and made in smaller runs; what the time is not enough for is left to the next call,
+        with what would stand on it. Raises as `compact`.
         """
         state = _State.of(self._source, self._derived, self._trail)
         wanted = wanted_runs(state.pieces())
@@ -257,7 +257,7 @@ class BoundedCompactor(Compactor):
             _note_waiting(compaction, state, wanted)
 
     def _make_fitting(self, state: _State, pieces: Sequence[Piece], compaction: Compaction, *, is_wanted: bool) -> None:
-        if compaction.later or not _follows(state, pieces):
+        if not _follows(state, pieces):
             compaction.later += 1
             return
         work = _work(state, pieces)
