@@ -76,6 +76,7 @@ def verification_document(found: Verification, archive_url: str) -> dict[str, An
             "items_reconciled": found.reconciled,
             "runs_checked": found.runs,
             "run_rows_checked": found.run_rows,
+            "snapshots_checked": found.snapshots,
         },
         "verdicts": {verdict.word: found.count(verdict) for verdict in Verdict},
         "codes": found.counts,
@@ -119,9 +120,10 @@ def _looked_at(found: Verification) -> Iterator[Finding]:
     if demand.level is Level.FULL and found.rows_checked and not codes & _OF_ROWS:
         what = f"{counted(found.rows_checked, 'row')} derived again; no conflict, and no break of the image chain"
         yield Finding("rows", Result.PASSED, what)
-    if found.runs and not codes & _OF_DERIVED:
+    if (found.runs or found.snapshots) and not codes & _OF_DERIVED:
         what = f"{counted(found.runs, 'run')} of {counted(found.run_rows, 'row')}"
-        yield Finding("runs", Result.PASSED, f"{what}, equal to the evidence that they hold")
+        and_snapshots = f" and {counted(found.snapshots, 'snapshot')}" if found.snapshots else ""
+        yield Finding("derived", Result.PASSED, f"{what}{and_snapshots}, equal to the evidence that they were made of")
     if found.reconciled and "not-reconciled" not in codes:
         yield Finding("reconciliation", Result.PASSED, f"{counted(found.reconciled, 'item')} as the table has them")
     if found.sealed_to_ms is not None and found.sealed_at_ms is not None:

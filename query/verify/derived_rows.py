@@ -8,40 +8,22 @@ spills.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from archiver.format import FORMAT_VERSION
-from archiver.format.bulk_check import ROWS_AT_ONCE, BulkCheck, Columns
-from archiver.format.claims import Extent, check_claims, check_row_count, stated_columns
-from archiver.format.columns import METADATA_FORMAT, METADATA_KIND, METADATA_WRITER, SEGMENT_COLUMNS
+from archiver.format.bulk_check import BulkCheck, Columns
 from archiver.format.layout import SegmentName, StreamSource, Trail
 from query.derived.columns import RUN_SCHEMA
-from query.derived.description import Part, RunDescription, Span
+from query.derived.description import RunDescription, Span
 from query.derived.index import PartIndex
-from query.derived.key_range import KeyRange, RowKey
 from query.derived.lineage import Counted
-from query.derived.parts import file_of
 from query.derived.segment_table import SealedSegment
 from query.engine import Engine, Question
 from query.gate import EvidenceFile
 from query.runs import read_sources, rows_in_order
-
-_BYTES_AT_ONCE: Final = 16_000_000
-_FEWEST_ROWS_AT_ONCE: Final = 64
-_MAGIC_BYTES: Final = 4  # with which a Parquet file begins
-
-
-class Differs(Exception):  # noqa: N818  a finding, not a failure
-    """An object of derived data is not what it claims to be: its full name, and what was seen."""
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(f"{name}: {why}")
-        self.name, self.why = name, why
+from query.verify.derived_part import RUN, Differs, check_digest, rows_at_once, rows_of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +46,7 @@ def check_rows(new_engine: Callable[[], Engine], files: RunFiles) -> dict[str, A
     Raises Differs; SealMismatch or CorruptSegment for evidence that is not what was sealed; EngineFailure.
     """
     for part, file in zip(files.run.parts, files.parts, strict=True):
-        found = file_of(file.path)
-        if (found.bytes, found.sha256) != (part.file.bytes, part.file.sha256):
-            raise Differs(file.name, f"its digest is {found.sha256[:16]}…, its run says {part.file.sha256[:16]}…")
+        check_digest(part, file)
     if not files.segments:
         return {"spans": (), "repeats": 0, "contradictions": 0, "imageless": 0}  # and no rows: so says the log
     engine = new_engine()
@@ -89,7 +69,7 @@ def compare_with_segments(engine: Engine, files: RunFiles) -> dict[str, Any]:
         expected = _Rows(counted.through(rows_in_order(question)))
         place = 0
         for number, file in enumerate(files.parts):
-            for table in _rows_of_part(files, number):
+            for table in rows_of_part(RUN, files.run.parts[number], file, files.indexes[number], files.run.writer):
                 start = 0
                 while start < table.num_rows:
                     other = expected.take(table.num_rows - start)
@@ -135,98 +115,6 @@ def _difference(mine: pa.Table, other: pa.Table, place: int) -> str:
     return f"row {place + row} of the run is not what its segments say: {', '.join(differ)}"
 
 
-# --- a part, as Parquet ---
-
-
-def _rows_of_part(files: RunFiles, number: int) -> Iterator[pa.Table]:
-    """The rows of a part; then what its footer and its index say is known to be true of them. Raises Differs."""
-    file, index = files.parts[number], files.indexes[number]
-    try:
-        yield from _read_part(file, files.run.parts[number], index, files.run.writer)
-    except (Differs, MemoryError, pa.ArrowMemoryError, GeneratorExit):
-        raise
-    except FileNotFoundError as error:
-        raise FileNotFoundError(file.name) from error
-    except Exception as error:
-        raise Differs(file.name, f"it cannot be read: {error}") from error
-
-
-def _read_part(file: EvidenceFile, part: Part, index: PartIndex, writer: str) -> Iterator[pa.Table]:
-    """Raises ValueError, and whatever a parser raises."""
-    with pq.ParquetFile(file.path, page_checksum_verification=True) as parquet:
-        _check_footer(parquet, writer)
-        groups = []
-        for number in range(parquet.num_row_groups):
-            first = last = None
-            group = parquet.metadata.row_group(number)
-            seen = {place: Extent() for place in stated_columns(group, SEGMENT_COLUMNS)}
-            rows = 0
-            at_once = _rows_at_once(group.total_byte_size, group.num_rows)
-            for batch in parquet.iter_batches(batch_size=at_once, row_groups=[number], use_threads=False):
-                for place, extent in seen.items():
-                    _take(extent, batch.column(place))
-                rows += batch.num_rows
-                first, last = first or _key(batch, 0), _key(batch, batch.num_rows - 1)
-                yield pa.Table.from_batches([batch]).cast(RUN_SCHEMA)
-            check_claims(group, rows, seen, SEGMENT_COLUMNS)
-            if first is None or last is None:
-                raise ValueError(f"its row group {number} has no rows")
-            groups.append(KeyRange(first, last))
-    if part.keys != KeyRange(groups[0].first, groups[-1].last):
-        raise ValueError("its first and last key are not those that its run says")
-    made = PartIndex.of(file.path, groups)
-    if made != index:
-        raise ValueError("its index is not that of its bytes and keys")
-    ends = [_MAGIC_BYTES, *(group.end for group in made.groups)]
-    if ends != [*(group.offset for group in made.groups), made.footer_offset]:
-        raise ValueError("it holds bytes that belong to no row group")
-
-
-def _check_footer(parquet: pq.ParquetFile, writer: str) -> None:
-    """That a footer states what the writer of runs states. Raises ValueError."""
-    metadata = {
-        METADATA_FORMAT: str(FORMAT_VERSION).encode(),
-        METADATA_KIND: b"run",
-        METADATA_WRITER: writer.encode(),
-    }
-    if parquet.metadata.metadata != metadata:
-        raise ValueError(f"it states {parquet.metadata.metadata!r}, not {metadata!r}")
-    expected = _written_schema()
-    if not parquet.schema.equals(expected.schema) or not parquet.schema_arrow.equals(expected.schema_arrow):
-        raise ValueError("it does not have the columns of a run")
-    check_row_count(parquet.metadata)
-    for number in range(parquet.num_row_groups):
-        group = parquet.metadata.row_group(number)
-        for place in range(len(SEGMENT_COLUMNS), group.num_columns):
-            chunk = group.column(place)
-            if chunk.physical_type != expected.schema.column(place).physical_type:
-                raise ValueError(f"its footer states that column {place} is {chunk.physical_type}")
-            if chunk.is_stats_set or chunk.bloom_filter_offset is not None or chunk.has_column_index:
-                raise ValueError(f"its footer states of column {place} what no run states")
-
-
-def _written_schema() -> pq.ParquetFile:
-    """A run without rows, to compare columns with."""
-    file = BytesIO()
-    pq.ParquetWriter(file, RUN_SCHEMA, store_schema=False).close()
-    return pq.ParquetFile(BytesIO(file.getvalue()))
-
-
-def _take(extent: Extent, column: pa.Array) -> None:
-    """Times count as numbers, texts as their bytes."""
-    ends = pc.min_max(column.view(pa.int64() if pa.types.is_timestamp(column.type) else pa.binary()))
-    extent.take(ends["min"].as_py(), ends["max"].as_py(), column.null_count)
-
-
-def _key(batch: pa.RecordBatch, row: int) -> RowKey:
-    return RowKey(*(batch.column(name)[row].as_py() for name in ("pk", "sk", "item_key")))
-
-
-def _rows_at_once(size_bytes: int, rows: int) -> int:
-    """Fewer where items are large."""
-    return max(_FEWEST_ROWS_AT_ONCE, min(ROWS_AT_ONCE, rows * _BYTES_AT_ONCE // max(1, size_bytes)))
-
-
 # --- segment by segment ---
 
 
@@ -256,7 +144,7 @@ def check_roots(engine: Engine, files: RunFiles) -> None:
 def _sorted_back(question: Question, files: RunFiles) -> Iterator[pa.RecordBatch]:
     question.check(files.parts, "run")
     question.set("run_files", [str(file.path) for file in files.parts])
-    at_once = _rows_at_once(sum(segment.bytes for segment in files.segments), files.run.rows)
+    at_once = rows_at_once(sum(segment.bytes for segment in files.segments), files.run.rows)
     return question.batches("run_rows_by_segment", rows_at_once=at_once)
 
 

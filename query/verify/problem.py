@@ -23,7 +23,7 @@ class Verdict(IntEnum):
 _COMPARE: Final = "compare the object's versions in the bucket, and whoever could write it"
 _RESTORE: Final = "restore the object's version, or find the copy that was made of it"
 _WHO: Final = "find out who wrote it"
-_ANEW: Final = "delete the run, and make it anew: ddbtrail compact TABLE; find out who can write there"
+_ANEW: Final = "delete it, and make it anew: ddbtrail compact TABLE; find out who can write there"
 
 CODES: Final[dict[str, tuple[Verdict, str]]] = {
     # the log

@@ -48,8 +48,8 @@ class Demand:
 class Verification:
     """What was found; `trail` is None if the archive has none of that name. Counts are of objects, `records` those that
     are sealed; `rows_checked` of change records and items whose rows were derived again; `reconciled` of items that
-    were compared with the table (None: it was not asked). `runs` counts those that were compared with evidence, and
-    `run_rows` their rows.
+    were compared with the table (None: it was not asked). `runs` and `snapshots` count those that were
+    compared with evidence, `run_rows` the rows of runs.
 
     `unsealed` counts evidence that may still wait for the next seal; `not_checked` says what nobody looked at, and why.
     """
@@ -70,6 +70,7 @@ class Verification:
     reconciled: int | None = None
     runs: int = 0
     run_rows: int = 0
+    snapshots: int = 0
     acknowledgements: Sequence[AcknowledgeEntry] = ()
     covered: tuple[tuple[int, int | None], ...] = ()
     table_name: str = ""

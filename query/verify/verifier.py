@@ -68,7 +68,7 @@ def verify(
         unsealed = _contents(found, source, held, progress, workers)
         _rows_together(found, source, held, unsealed, open_table)
         if beside is not None:
-            check_derived(found, source, beside, log, is_sound=not found.counts.keys() & _OF_OBJECTS)
+            check_derived(found, source, beside, log, held, is_sound=not found.counts.keys() & _OF_OBJECTS)
     except (UnreadableArchive, OSError) as error:
         found.add(Problem("unreadable", trail.prefix, f"{_why(error)}: nothing was looked at after that"))
     except Exception as error:  # noqa: BLE001  what was found until then must not be lost, nor the rest called good
