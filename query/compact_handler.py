@@ -26,7 +26,7 @@ from query.derived.outgrown import Room, Work, need_of, smaller_runs
 from query.derived.store import DerivedStore, open_derived
 from query.engine import Engine
 from query.errors import EngineFailure, QueryError
-from query.runs import Compactor, MadeRun, _segments, _State
+from query.runs import Compactor, LogState, MadeRun, sealed_segments
 from query.source import Access, Source, open_source
 
 SERVICE: Final = "ddbtrail-compactor"
@@ -249,15 +249,17 @@ class BoundedCompactor(Compactor):
         What is too large is told, and made in smaller runs; what the time is not enough for is left to the next call,
         with what would stand on it. Raises as `compact`.
         """
-        state = _State.of(self._source, self._derived, self._trail)
+        state = self.begin()
         wanted = wanted_runs(state.pieces())
         _note_waiting(compaction, state, wanted)
         for pieces in wanted:
             self._make_fitting(state, pieces, compaction, is_wanted=True)
             _note_waiting(compaction, state, wanted)
 
-    def _make_fitting(self, state: _State, pieces: Sequence[Piece], compaction: Compaction, *, is_wanted: bool) -> None:
-        if not _follows(state, pieces):
+    def _make_fitting(
+        self, state: LogState, pieces: Sequence[Piece], compaction: Compaction, *, is_wanted: bool
+    ) -> None:
+        if not state.is_reached(pieces[0].name.start):
             compaction.later += 1
             return
         work = _work(state, pieces)
@@ -277,10 +279,10 @@ class BoundedCompactor(Compactor):
         for some in smaller:
             self._make_fitting(state, some, compaction, is_wanted=False)
 
-    def _made_or_why_not(self, state: _State, pieces: Sequence[Piece], compaction: Compaction) -> str | None:
+    def _made_or_why_not(self, state: LogState, pieces: Sequence[Piece], compaction: Compaction) -> str | None:
         """None where a run was made of these pieces; else how the engine says that it has outgrown this place."""
         try:
-            made = self._make(state, pieces)
+            made = self.make(state, pieces)
         except EngineFailure as error:
             if not any(words in error.why for words in _OUTGROWN):
                 raise
@@ -291,16 +293,10 @@ class BoundedCompactor(Compactor):
         return None
 
 
-def _follows(state: _State, pieces: Sequence[Piece]) -> bool:
-    """Whether a run can stand on these pieces: there is one before them, or they are the beginning of the log."""
-    start = pieces[0].name.start
-    return start == 0 or start in state._made  # noqa: SLF001
-
-
-def _work(state: _State, pieces: Sequence[Piece]) -> Work:
+def _work(state: LogState, pieces: Sequence[Piece]) -> Work:
     """What a run of these pieces is made of."""
     parts = [part for piece in pieces if piece.is_run for part in state.runs[piece.name].description.parts]
-    segments = [segment for piece in pieces if not piece.is_run for segment in _segments(state.seals[piece.name])]
+    segments = [segment for piece in pieces if not piece.is_run for segment in sealed_segments(state.seals[piece.name])]
     return Work(
         rows=sum(part.rows for part in parts) + sum(segment.records for segment in segments),
         objects=len(parts) + len(segments),
@@ -308,10 +304,9 @@ def _work(state: _State, pieces: Sequence[Piece]) -> Work:
     )
 
 
-def _note_waiting(compaction: Compaction, state: _State, wanted: Sequence[Sequence[Piece]]) -> None:
+def _note_waiting(compaction: Compaction, state: LogState, wanted: Sequence[Sequence[Piece]]) -> None:
     """Since when the oldest seal waits that should be in a run and is in none."""
-    reached = max(state._made, default=0)  # noqa: SLF001
-    waiting = [piece for run in wanted for piece in run if not piece.is_run and piece.name.start >= reached]
+    waiting = [piece for run in wanted for piece in run if not piece.is_run and piece.name.start >= state.reached]
     since = min((state.seals[piece.name].seal.interval.sealed_at_ms for piece in waiting), default=None)
     compaction.waiting_since_ms, compaction.is_known = since, True
 

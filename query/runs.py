@@ -63,16 +63,20 @@ class Compactor:
         Raises SealMismatch or CorruptSegment for evidence that is not what was sealed, UnreadableArchive,
         UnwritableStore, EngineFailure.
         """
-        self._mend()
-        state = _State.of(self._source, self._derived, self._trail)
+        state = self.begin()
         made = []
         for pieces in wanted_runs(state.pieces()):
-            run = self._make(state, pieces)
+            run = self.make(state, pieces)
             state.add(run.live)
             made.append(run.made)
             if told is not None:
                 told(run.made)
         return made
+
+    def begin(self) -> "LogState":
+        """What there is, after whatever cannot be read any more was taken back. Raises as `compact`."""
+        self._mend()
+        return LogState.of(self._source, self._derived, self._trail)
 
     def _mend(self) -> None:
         """Takes back what a run says of itself if it cannot be read, or if a file of it is gone or was cut: then it is
@@ -87,7 +91,8 @@ class Compactor:
             ):
                 self._store.delete([description])
 
-    def _make(self, state: "_State", pieces: Sequence[Piece]) -> "_Made":
+    def make(self, state: "LogState", pieces: Sequence[Piece]) -> "Made":
+        """One run of pieces that follow what is in runs already; it is not added to `state`. Raises as `compact`."""
         runs = [state.runs[piece.name] for piece in pieces if piece.is_run]
         seals = [state.seals[piece.name] for piece in pieces if not piece.is_run]
         before = state.before(pieces[0].name.start)
@@ -146,7 +151,7 @@ class Compactor:
         index_bytes = sum(part.index.bytes for part in description.parts if part.index)
         all_bytes = part_bytes + index_bytes + table.bytes + len(description.compose())
         made = MadeRun(name, len(runs), len(fresh), rows, part_bytes, all_bytes)
-        return _Made(LiveRun(folder, description), made)
+        return Made(LiveRun(folder, description), made)
 
     def _put_part(self, folder: str, written: WrittenPart) -> WrittenPart:
         assert written.index_path is not None
@@ -185,13 +190,15 @@ class Compactor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class Made:
+    """A run that is live, and what it was made of."""
+
     live: LiveRun
     made: MadeRun
 
 
 @dataclass
-class _State:
+class LogState:
     """What there is: runs from the beginning of the log, then seals that no run covers; by the entries they cover."""
 
     runs: dict[RunName, LiveRun]
@@ -199,7 +206,7 @@ class _State:
     _made: dict[int, LiveRun]
 
     @classmethod
-    def of(cls, source: Source, derived: Source, trail: Trail) -> "_State":
+    def of(cls, source: Source, derived: Source, trail: Trail) -> "LogState":
         runs = live_runs(derived, trail, anew=True)
         since = None
         if runs:
@@ -210,6 +217,7 @@ class _State:
         return cls({run.name: run for run in runs}, seals, {run.name.end: run for run in runs})
 
     def pieces(self) -> list[Piece]:
+        """The same as stretches of the log, in order."""
         pieces = [Piece(name, run.description.until_ms, is_run=True) for name, run in self.runs.items()]
         for name, one in self.seals.items():
             before_ms = pieces[-1].until_ms if pieces else 0
@@ -221,7 +229,17 @@ class _State:
         return self._made[start] if start else None
 
     def add(self, run: LiveRun) -> None:
+        """Goes on from a run that was made."""
         self._made[run.name.end] = run
+
+    @property
+    def reached(self) -> int:
+        """How many entries of the log are in runs."""
+        return max(self._made, default=0)
+
+    def is_reached(self, start: int) -> bool:
+        """Whether a run may begin there: at the beginning of the log, or where another one ends."""
+        return start == 0 or start in self._made
 
 
 def read_sources(

@@ -285,14 +285,14 @@ def test_a_seal_that_is_too_large_stops_what_comes_after_it(config, told, monkey
 
 def test_what_the_engine_says_is_too_large_is_made_smaller_too(config, told, monkeypatch):
     """How well images compress is known only when they are read."""
-    made = Compactor._make
+    made = Compactor.make
 
     def full(self, state, pieces):
         if len(pieces) > 2:
             raise EngineFailure("the query engine failed", why="Out of Memory Error: could not allocate", hint="more")
         return made(self, state, pieces)
 
-    monkeypatch.setattr(Compactor, "_make", full)
+    monkeypatch.setattr(Compactor, "make", full)
     answer = compact_trails(config, now_ms=NOW_MS, remaining_s=plenty)
     assert (answer["runs"], answer["refused"]) == (9, 2)
     logged, _ = told()
@@ -306,7 +306,7 @@ def test_any_other_failure_of_the_engine_is_one(config, monkeypatch):
     def broken(*_):
         raise EngineFailure("the query engine failed", why="Catalog Error: no such table", hint="report it")
 
-    monkeypatch.setattr(Compactor, "_make", broken)
+    monkeypatch.setattr(Compactor, "make", broken)
     with pytest.raises(EngineFailure):
         compact_trails(config, now_ms=NOW_MS, remaining_s=plenty)
 
@@ -384,7 +384,7 @@ def test_nothing_is_left_on_disk(config, tmp_path):
 def test_copies_of_one_run_are_gone_before_the_next(config, tmp_path, monkeypatch):
     """Of S3, where what a run is made of is copied first: the next one may need all of the disk."""
     copy = tmp_path / "tmp" / "ddbtrail-compaction" / "cache" / "copied"
-    found, made = [], Compactor._make
+    found, made = [], Compactor.make
 
     def watched(self, state, pieces):
         found.append(copy.exists())
@@ -392,7 +392,7 @@ def test_copies_of_one_run_are_gone_before_the_next(config, tmp_path, monkeypatc
         copy.write_bytes(b"a segment")
         return made(self, state, pieces)
 
-    monkeypatch.setattr(Compactor, "_make", watched)
+    monkeypatch.setattr(Compactor, "make", watched)
     compact_trails(config, now_ms=NOW_MS, remaining_s=plenty)
     assert found == [False] * 3
 
@@ -400,7 +400,7 @@ def test_copies_of_one_run_are_gone_before_the_next(config, tmp_path, monkeypatc
 def test_all_temporary_files_are_in_one_place(config, tmp_path, monkeypatch):
     """Whatever the engine spills and the parts that are written: `/tmp` is all the disk that there is."""
     folders = set()
-    made = Compactor._make
+    made = Compactor.make
 
     def watched(self, state, pieces):
         folders.update(path.name for path in (tmp_path / "tmp").iterdir())
@@ -409,7 +409,7 @@ def test_all_temporary_files_are_in_one_place(config, tmp_path, monkeypatch):
         )
         return made(self, state, pieces)
 
-    monkeypatch.setattr(Compactor, "_make", watched)
+    monkeypatch.setattr(Compactor, "make", watched)
     compact_trails(config, now_ms=NOW_MS, remaining_s=plenty)
     assert folders == {"ddbtrail-compaction", "ddbtrail-spill"}
 
