@@ -69,11 +69,11 @@ class SnapshotKeeper:
         last_rows, changes = 0, 0
         for place, run in enumerate(self._evidence.runs):
             changes += run.description.rows
-            is_due = changes > max(_FEWEST_CHANGES, _CHANGES_PER_ROW * last_rows)
-            if not (is_due or is_last_of_month(times_ms, place)):
-                continue
-            if run.name.end in there:
-                last_rows, changes = there[run.name.end], 0
+            inside = [end for end in there if run.name.start < end <= run.name.end]
+            if inside:
+                last_rows, changes = there[max(inside)], 0
+            is_due = changes > max(_FEWEST_CHANGES, _CHANGES_PER_ROW * last_rows) or is_last_of_month(times_ms, place)
+            if not is_due or run.name.end in inside:
                 continue
             found = self._make(run)
             if found is None:
