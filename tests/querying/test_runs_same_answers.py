@@ -18,6 +18,7 @@ from query.runs import MadeRun
 from query.seal_log import SealMismatch
 from query.source import FolderSource
 from tests.querying.derived_worlds import (
+    HOUR_MS,
     TRAIL,
     Place,
     Questions,
@@ -33,6 +34,8 @@ from tests.querying.derived_worlds import (
     large,
     make_world,
 )
+from tests.simulator.memory_store import MemoryStore
+from tests.system.tampered import FIRST_KEY, MINUTE_MS, ORDERS, Shop, label_of
 
 CHUNKS, SEEDS = 3, 9
 LONG_CHUNKS, LONG_SEEDS = 20, 600
@@ -300,6 +303,21 @@ def spoilt(content: bytes, rng: Random) -> dict[str, bytes]:
     }
 
 
+def refusals(fixed: Fixed, name: str, how: str) -> int:
+    """How many questions are refused, naming the damaged file; all others must have the right answer."""
+    try:
+        found = answers(fixed.place.table(), fixed.asked)
+    except SealMismatch:
+        return 1
+    wrong = differences(fixed.expected, found)
+    for question, _, got in wrong:
+        where = f"{name}: {how}: {question} {got}"
+        assert not name.endswith("run.json"), where
+        assert got[0] == "SealMismatch" or (got[0] == "UnreadableArchive" and how in {"cut short", "empty"}), where
+        assert name.rpartition(".")[0] in got[1], where
+    return len(wrong)
+
+
 @pytest.mark.parametrize("is_large", [False, True])
 def test_no_answer_comes_from_a_damaged_run(is_large, tmp_path, monkeypatch):
     """Every answer is the right one or an error that says what is damaged; a damaged description is none."""
@@ -310,21 +328,10 @@ def test_no_answer_comes_from_a_damaged_run(is_large, tmp_path, monkeypatch):
     for name, content in sorted(fixed.files().items()):
         kind = name.rpartition("/")[2]
         kind = kind if kind == "run.json" else kind.rpartition(".")[2] if "part-" in kind else "segments"
-        how, damaged = rng.choice(sorted(spoilt(content, rng).items()))
-        (fixed.place.derived_folder / name).write_bytes(damaged)
-        where = f"{name}: {how}"
-        try:
-            found = answers(fixed.place.table(), fixed.asked)
-        except SealMismatch:
-            refused[kind] += 1
-        else:
-            for question, _, got in differences(fixed.expected, found):
-                assert kind != "run.json", f"{where}: {question} {got}"
-                assert got[0] == "SealMismatch" or (got[0] == "UnreadableArchive" and how in {"cut short", "empty"}), (
-                    f"{where}: {question} {got}"
-                )
-                assert name.rpartition(".")[0] in got[1], f"{where}: {got}"
-                refused[kind] += 1
+        ways = sorted(spoilt(content, rng).items())
+        for how, damaged in ways if kind == "parquet" else [rng.choice(ways)]:
+            (fixed.place.derived_folder / name).write_bytes(damaged)
+            refused[kind] += refusals(fixed, name, how)
         (fixed.place.derived_folder / name).write_bytes(content)
     assert refused["parquet"] > 0, refused
     assert refused["segments"] > 0, refused
@@ -367,3 +374,79 @@ def world_seal_end(world: World, stage: int) -> int:
 
     seals = sorted(name for name in world.names_until(stage) if "/seals/" in name)
     return Seal.parse(world.objects[seals[-1]]).after.size
+
+
+# --- made by hand ---
+
+MIDNIGHT_MS = 1_799_625_600_000  # 2027-01-11T00:00Z
+
+
+class ByHand:
+    """A trail of few changes, each archived and sealed by itself; hours count from a midnight."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.shop = Shop(self.store, ORDERS)
+        self.label = label_of(self.at(-200))
+
+    @staticmethod
+    def at(hours: float) -> int:
+        return MIDNIGHT_MS + round(hours * HOUR_MS)
+
+    def change(self, item: str, hours: float, *, archived: float | None = None, note: str | None = None) -> None:
+        """A change, archived then or later, and sealed a minute after it was."""
+        record = self.shop.change(item, self.at(hours), self.label)
+        if note is not None:
+            record["dynamodb"]["NewImage"]["note"] = {"S": note}
+        archived_ms = self.at(hours if archived is None else archived)
+        self.shop.archive([record], archived_ms)
+        self.shop.seal(FIRST_KEY, archived_ms + MINUTE_MS)
+
+    def place(self, folder: Path, now: float) -> Place:
+        place = Place(folder, trail=ORDERS, now_ms=self.at(now), key_names=("pk", "sk"))
+        for name, content in self.store.objects.items():
+            path = place.archive_folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return place
+
+
+@pytest.mark.parametrize("hours", [-25, -1, 1, 20])
+def test_a_late_segment_in_an_older_run_is_not_in_the_tail_too(hours, tmp_path):
+    """It announced itself, so a listing of the tail still shows it days later, when a run has long held it."""
+    trail = ByHand()
+    trail.change("a", -100)
+    trail.change("b", -90, archived=hours)
+    for later in (26, 37, 48, 49, 49.5):
+        trail.change("a", later)
+    place = trail.place(tmp_path, 52)
+    assert len(place.compact()) > 1
+    table = place.table()
+    assert table.evidence.runs
+    assert all(one.is_sealed for one in table.evidence.segments)
+    held = sum(run.description.rows for run in table.evidence.runs)
+    assert held + len(table.evidence.segments) == len(list(table.changes()))
+
+
+@pytest.mark.parametrize("knows_later", [False, True])
+def test_an_item_whose_key_text_was_not_known(knows_later, tmp_path, monkeypatch):
+    """Rows that do not say their key text stand before all others in a run, and are found there by key too."""
+    large(monkeypatch, True)
+    trail = ByHand()
+    for number, hours in enumerate((-100, -99, -98, -70, -69, -40, 1, 2)):
+        record = trail.shop.change("abc"[number % 3], trail.at(hours), trail.label)
+        trail.shop.archive([record], trail.at(hours), knows_keys=knows_later and hours > -80)
+        trail.shop.seal(FIRST_KEY, trail.at(hours) + MINUTE_MS)
+    place = trail.place(tmp_path, 5)
+    place.compact()
+    with_runs, without = place.table(), place.table(with_derived=False)
+    assert with_runs.evidence.runs
+    for item in "abcd":
+        found, expected = (
+            [(one.image, one.valid_from_ms, one.change.event) for one in table.item(item, "1").versions]
+            for table in (with_runs, without)
+        )
+        assert found == expected
+        assert bool(found) == (item != "d")
+        collected = [len(table.collection(item).versions) for table in (with_runs, without)]
+        assert collected == [len(expected)] * 2
