@@ -6,8 +6,9 @@ same log gives the same runs. Whoever is stopped anywhere leaves nothing that a 
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -79,17 +80,21 @@ class Compactor:
         return LogState.of(self._source, self._derived, self._trail)
 
     def _mend(self) -> None:
-        """Takes back what a run says of itself if it cannot be read, or if a file of it is gone or was cut: then it is
-        made anew.
+        """Takes back what a run says of itself if it cannot be read, is of another log, or a file of it is gone or was
+        cut: then it is made anew.
         """
         held = {one.name: one.size_bytes for one in self._store.held(self._trail.prefix + RUNS)}
         for name in run_names(self._derived, self._trail):
             description = self._trail.prefix + name.description
             run = read_run(self._derived, self._trail, name, anew=True) if description in held else None
-            if description in held and (
-                run is None or any(held.get(run.folder + file.name) != file.bytes for file in run.description.files)
-            ):
+            if description in held and (run is None or not self._is_whole(run, held)):
                 self._store.delete([description])
+
+    def _is_whole(self, run: LiveRun, held: Mapping[str, int]) -> bool:
+        if any(held.get(run.folder + file.name) != file.bytes for file in run.description.files):
+            return False
+        (seal,) = self._source.read([self._trail.prefix + run.description.seal.name], anew=True)
+        return seal is not None and sha256(seal).hexdigest() == run.description.seal.sha256
 
     def make(self, state: "LogState", pieces: Sequence[Piece]) -> "Made":
         """One run of pieces that follow what is in runs already; it is not added to `state`. Raises as `compact`."""
@@ -130,6 +135,7 @@ class Compactor:
                 name=name,
                 root=root,
                 seal=seal,
+                previous_sha256=runs[0].description.previous_sha256 if runs else seals[0].seal.previous_sha256,
                 rows=rows,
                 repeats=counted.repeats,
                 contradictions=counted.contradictions,

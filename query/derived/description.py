@@ -65,7 +65,8 @@ class Digested:
 
 @dataclass(frozen=True, slots=True)
 class RunDescription:
-    """`run.json`. `root` is that of the log at `name.end` (hex), `seal` the seal that ends there.
+    """`run.json`. `root` is that of the log at `name.end` (hex), `seal` the seal that ends there; `previous_sha256` (hex)
+    is the digest of the one that ends at `name.start`, None at the beginning of the log.
 
     `repeats` rows tell of the same change as the row before them, `contradictions` of those otherwise (as text);
     `imageless` rows left an item of which no image was carried.
@@ -80,6 +81,7 @@ class RunDescription:
     name: RunName
     root: str
     seal: Digested
+    previous_sha256: str | None
     rows: int
     repeats: int
     contradictions: int
@@ -112,6 +114,7 @@ class RunDescription:
                 "imageless": self.imageless,
                 "parts": [_part_members(part) for part in self.parts],
                 "root": self.root,
+                "previous_sha256": self.previous_sha256,
                 "repeats": self.repeats,
                 "rows": self.rows,
                 "seal": {"name": self.seal.name, "sha256": self.seal.sha256},
@@ -133,6 +136,7 @@ class RunDescription:
             name=RunName(_count(members["from"]), _count(members["to"])),
             root=_digest(members["root"]),
             seal=Digested(_text(members["seal"]["name"]), _digest(members["seal"]["sha256"])),
+            previous_sha256=None if members["previous_sha256"] is None else _digest(members["previous_sha256"]),
             rows=_count(members["rows"]),
             repeats=_count(members["repeats"]),
             contradictions=_count(members["contradictions"]),
@@ -154,6 +158,7 @@ class RunDescription:
             parsed.name.start <= parse_seal_name(parsed.seal.name) < parsed.name.end, "its seal is of another range"
         )
         _demand(sum(span.rows for span in parsed.spans) == parsed.rows, "its spans do not add up to its rows")
+        _demand((parsed.previous_sha256 is None) == (parsed.name.start == 0), "only the first run has none before it")
         for name in parsed.handovers:
             parse_seal_name(name)
         for span in parsed.spans:

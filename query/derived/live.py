@@ -5,8 +5,10 @@ its name; nothing is taken for derived from a log that it was not made of: its l
 has there.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 
 from archiver.format.layout import Trail
 from query.derived.description import RunDescription, SnapshotDescription
@@ -69,7 +71,11 @@ def live_runs(source: Source, trail: Trail, *, anew: bool = False) -> tuple[Live
         chosen = cover(sorted(names))
         unread = [name for name in chosen if name not in read]
         if not unread:
-            return tuple(read[name] for name in chosen)
+            stray = _stray([read[name] for name in chosen])
+            if stray is None:
+                return tuple(read[name] for name in chosen)
+            names.discard(stray)
+            continue
         contents = source.read([trail.prefix + name.description for name in unread], anew=anew)
         for name, content in zip(unread, contents, strict=True):
             run = None if content is None else _run(trail, name, content)
@@ -77,6 +83,16 @@ def live_runs(source: Source, trail: Trail, *, anew: bool = False) -> tuple[Live
                 names.discard(name)
             else:
                 read[name] = run
+
+
+def _stray(runs: Sequence[LiveRun]) -> RunName | None:
+    """The last run after which one follows that was made of another log; that the last of all is of this one, is for
+    whoever reads the log.
+    """
+    for run, following in reversed(list(pairwise(runs))):
+        if following.description.previous_sha256 != run.description.seal.sha256:
+            return run.name
+    return None
 
 
 def run_names(source: Source, trail: Trail) -> list[RunName]:

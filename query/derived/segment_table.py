@@ -21,7 +21,7 @@ from query.seal_log import SealMismatch
 from query.sealed import check_sealed
 from query.source import Source
 
-_RECENT_MS: Final = TAIL_MS + 24 * HOUR_MS  # late markers are listed from the day before it
+_RECENT_MS: Final = TAIL_MS + 48 * HOUR_MS  # late markers are listed from the beginning of the day before it
 
 _SCHEMA: Final = pa.schema(
     [

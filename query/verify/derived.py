@@ -154,6 +154,7 @@ class _RunCheck(DerivedCheck):
             raise Differs(self.json, "it does not begin and end where seals do")
         seals = history.seals_to(name.end)
         last = seals[-1]
+        first = next(one for one in seals if one.seal.size_before == name.start)
         sealed_to_ms = last.seal.interval.to_ms
         self.segments = [one for one in history.segments if name.start <= one.entry < name.end]
         recent = [one for one in history.segments if one.entry < name.start and one.is_recent(sealed_to_ms)]
@@ -162,6 +163,7 @@ class _RunCheck(DerivedCheck):
             run,
             root=last.seal.after.root.hex(),
             seal=digested(last),
+            previous_sha256=first.seal.previous_sha256,
             rows=sum(segment.records for segment in self.segments),
             segment_count=len(recent) + len(self.segments),
             sealed_to_ms=sealed_to_ms,
