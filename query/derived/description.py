@@ -65,8 +65,8 @@ class Digested:
 
 @dataclass(frozen=True, slots=True)
 class RunDescription:
-    """`run.json`. `root` is that of the log at `name.end` (hex), `seal` the seal that ends there; `previous_sha256` (hex)
-    is the digest of the one that ends at `name.start`, None at the beginning of the log.
+    """`run.json`. `root` is that of the log at `name.end` (hex), `seal` the seal that ends there; `previous_sha256` is
+    the digest (hex) of the one that ends at `name.start`, None at the beginning of the log.
 
     `repeats` rows tell of the same change as the row before them, `contradictions` of those otherwise (as text);
     `imageless` rows left an item of which no image was carried.
