@@ -302,6 +302,3 @@ def notices(known: LiveRun | None, seals: Sequence[ReadSeal]) -> tuple[tuple[Dig
             elif isinstance(entry, KeyRotationEntry):
                 handovers.append(one.seal.name)
     return tuple(described.values()), tuple(handovers)
-
-
-_segments = sealed_segments  # the name until now
