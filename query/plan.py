@@ -94,9 +94,11 @@ def plan_state(
     steps = [
         "find the last change of each item at or before the instant, and the first one after it, in narrow columns"
     ]
-    if floor is not None and len(evidence.streams) <= 1 and not is_cut and not tells_absences_apart:
+    # Inside the interval of a baseline, a change that comes later may say that it shows nothing of its item.
+    is_past = floor is not None and floor.description.to_ms + CLOCK_MARGIN_MS <= at_ms
+    if floor is not None and is_past and len(evidence.streams) <= 1 and not is_cut and not tells_absences_apart:
         since_ms = hour_of(floor.description.from_ms - CLOCK_MARGIN_MS)
-        until_ms = hour_of(max(at_ms, floor.description.to_ms) + CLOCK_MARGIN_MS)
+        until_ms = hour_of(at_ms + CLOCK_MARGIN_MS)
         newest_ms = max((segment.place.hour_ms for segment in segments), default=0)
         segments = tuple(
             segment
