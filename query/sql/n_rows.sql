@@ -9,6 +9,7 @@ WITH wanted AS (
         AND (
             p_kind IS NULL
             OR p_kind = 'end'
+            OR getvariable('moment').covering_label IS NULL
             OR p_label IS DISTINCT FROM getvariable('moment').covering_label
             OR (p_kind = 'change' AND p_op <> 'REMOVE' AND NOT has_p_image)
         )
