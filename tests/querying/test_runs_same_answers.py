@@ -42,10 +42,10 @@ from tests.simulator.memory_store import MemoryStore
 from tests.system.tampered import FIRST_KEY, MINUTE_MS, ORDERS, Shop, label_of
 
 CHUNKS, SEEDS = 3, 9
-LONG_CHUNKS, LONG_SEEDS = 20, 600
+LONG_CHUNKS, LONG_SEEDS = 20, 500
 FEW = {"instants": 0, "item_instants": 0, "keys": 1, "cuts": 0}
 SOME = {"instants": 2, "item_instants": 1, "keys": 1, "cuts": 1}
-MANY = {"instants": 12, "item_instants": 4, "keys": 3, "cuts": 3}
+MANY = {"instants": 5, "item_instants": 2, "keys": 2, "cuts": 1}
 
 
 def place_of(world: World, folder: Path) -> Place:
