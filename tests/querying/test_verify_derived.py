@@ -715,7 +715,15 @@ def test_a_description_that_says_otherwise_is_found(place, name):
 def test_a_description_has_no_member_that_nobody_looks_at(place):
     """Whoever adds one adds what it is held against."""
     looked_at = {"name", "rows", "parts", "segments", "root", "seal", "repeats", "contradictions", "spans", "writer"}
-    looked_at |= {"segment_count", "sealed_to_ms", "until_ms", "descriptions", "handovers", "imageless", "previous_sha256"}
+    looked_at |= {
+        "segment_count",
+        "sealed_to_ms",
+        "until_ms",
+        "descriptions",
+        "handovers",
+        "imageless",
+        "previous_sha256",
+    }
     assert set(RunDescription.__dataclass_fields__) == looked_at
 
 
