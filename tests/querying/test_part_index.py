@@ -40,6 +40,7 @@ def run_rows(keys, *, start=0, image_bytes=IMAGE_BYTES):
             "preceded_at": None,
             "effective_at": 1_788_307_200_000 + number,
             "superseded_at": None,
+            "repeats": False,
             "segment": 7,
             "position": number,
         }
