@@ -45,13 +45,19 @@ def compact(
     def told(made: MadeRun | MadeSnapshot) -> None:
         run.note(f"{made.name.folder}: {counted(made.rows, 'row')}, {size_text(made.bytes)}")
 
-    made: list[MadeRun | MadeSnapshot] = [*Compactor(archive.source, derived, store, trail, engine).compact(told)]
+    compactor = Compactor(archive.source, derived, store, trail, engine)
+    made: list[MadeRun | MadeSnapshot] = [*compactor.compact(told)]
     if snapshots:
         found = archive.table(table)
         made += SnapshotKeeper(trail, found.evidence, found.reader, store, engine).keep(told)
     run.write(made_sheet(made))
     if not made:
-        run.note("nothing to do: every hour that is over is in a run")
+        is_sealed = bool(compactor.begin().pieces())
+        run.note(
+            "nothing to do: every hour that is over is in a run"
+            if is_sealed
+            else "nothing is sealed yet, and runs are made of what is sealed: ddbtrail seal"
+        )
     return FOUND
 
 
