@@ -20,4 +20,6 @@ LEFT JOIN baseline_images AS shown_earlier
 LEFT JOIN baseline_images AS shown_later
     ON shown_later.item = links.item AND shown_later.baseline = later_baseline
 WHERE is_suspect
-ORDER BY links.changed_at_ms, item_key, later_row NULLS FIRST
+ORDER BY
+    links.changed_at_ms, item_key, later.stream_label NULLS FIRST, later.sequence_number NULLS FIRST,
+    later_row NULLS FIRST
