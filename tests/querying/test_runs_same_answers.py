@@ -148,7 +148,7 @@ def test_no_answer_ever_changes_by_maintenance(chunk, tmp_path, monkeypatch):
     size = LONG_SEEDS // LONG_CHUNKS
     had = campaign(SEEDS + chunk * size, SEEDS + (chunk + 1) * size, tmp_path, MANY, monkeypatch)
     assert min(had[kind] for kind in ("runs", "merged", "behind", "collected", "mended", "judged")) > 0, had
-    assert min(had[kind] for kind in ("labels", "conflicts", "tables", "baselines")) > 0, had
+    assert had["baselines"] > 0, had  # labels, tables made anew and conflicts are rare: some chunks have none
 
 
 # --- one history, looked at closely ---
