@@ -7,9 +7,12 @@ duplicates.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from archiver.format.values import same_attributes
+
+# The range of `range_conflicts.sql` that holds every change.
+EVER: Final = {"since_ms": -(1 << 62), "until_ms": 1 << 62}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from archiver.format.values import same_attributes
 from query.catalog import Baseline, Evidence
-from query.conflicts import Conflict, find_conflicts
+from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import Coverage
 from query.diff import changed_attributes
 from query.engine import Question
@@ -96,7 +96,7 @@ def image_chain(
     baselines = [baseline for baseline in evidence.baselines if baseline.description.complete]
     _find_links(question, reader, coverage, baselines)
     links, comparable, suspect, is_contradicted = question.rows("links_told")[0]
-    conflicts = find_conflicts(question.rows("range_conflicts"), reader.tellers()) if is_contradicted else ()
+    conflicts = find_conflicts(question.rows("range_conflicts", EVER), reader.tellers()) if is_contradicted else ()
     conflicting = {conflict.item_key for conflict in conflicts}
     breaks: list[ImageBreak] = []
     broken, items = 0, set[str]()

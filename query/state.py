@@ -11,7 +11,7 @@ from archiver.format.layout import HOUR_MS
 from archiver.format.values import same_attributes
 from query.answer import Basis, Outcome, State
 from query.catalog import Baseline, Evidence
-from query.conflicts import Conflict, find_conflicts
+from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import FIRST_TABLE, NO_LATER_TABLE, Coverage, LabelSpan, coverage_of
 from query.derived.by_key import Wanted
 from query.engine import Question
@@ -117,7 +117,7 @@ def _conflicts_of_answers(question: Question, reader: Reader, plan: StatePlan) -
     if learnt.has_repeats and learnt.has_conflicts is None:
         with question.beside() as whole:
             reader.read(whole)
-            learnt.has_conflicts = bool(find_conflicts(whole.rows("range_conflicts"), reader.tellers()))
+            learnt.has_conflicts = bool(find_conflicts(whole.rows("range_conflicts", EVER), reader.tellers()))
     learnt.has_repeats = True
     if learnt.has_conflicts is False:
         return ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from archiver.format.layout import ROOT, Trail
 from query.answer import Change
 from query.catalog import Evidence
-from query.conflicts import Conflict, find_conflicts
+from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import Coverage, coverage_of
 from query.derived.by_key import Wanted
 from query.engine import Engine, Question
@@ -272,7 +272,7 @@ class Table:
             with table.engine.ask() as question:
                 table.reader.read(question, selection)
                 ends = {name: values[name] for name in ("since_ms", "until_ms")}
-                conflicts = find_conflicts(question.rows("conflicts_in_range", ends), tellers)
+                conflicts = find_conflicts(question.rows("range_conflicts", ends), tellers)
                 told = {**values, "conflicting": [conflict.item_key for conflict in conflicts]}
                 rows = [row for batch in question.batches("range_changes", told) for row in batch.to_pylist()]
             return [change_of(table.trail, row, tellers) for row in rows], conflicts
@@ -297,7 +297,7 @@ class Table:
         def read(table: "Table") -> tuple[Conflict, ...]:
             with table.engine.ask() as question:
                 table.reader.read(question)
-                return find_conflicts(question.rows("range_conflicts"), table.reader.tellers())
+                return find_conflicts(question.rows("range_conflicts", EVER), table.reader.tellers())
 
         return self.asked(read)
 

@@ -45,14 +45,13 @@ def compact(
     def told(made: MadeRun | MadeSnapshot) -> None:
         run.note(f"{made.name.folder}: {counted(made.rows, 'row')}, {size_text(made.bytes)}")
 
-    compactor = Compactor(archive.source, derived, store, trail, engine)
-    made: list[MadeRun | MadeSnapshot] = [*compactor.compact(told)]
+    made: list[MadeRun | MadeSnapshot] = [*Compactor(archive.source, derived, store, trail, engine).compact(told)]
     if snapshots:
         found = archive.table(table)
         made += SnapshotKeeper(trail, found.evidence, found.reader, store, engine).keep(told)
     run.write(made_sheet(made))
     if not made:
-        is_sealed = bool(compactor.begin().pieces())
+        is_sealed = bool(archive.source.objects(f"{trail.prefix}seals/"))
         run.note(
             "nothing to do: every hour that is over is in a run"
             if is_sealed

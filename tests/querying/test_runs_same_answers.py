@@ -148,7 +148,18 @@ def test_no_answer_ever_changes_by_maintenance(chunk, tmp_path, monkeypatch):
     size = LONG_SEEDS // LONG_CHUNKS
     had = campaign(SEEDS + chunk * size, SEEDS + (chunk + 1) * size, tmp_path, MANY, monkeypatch)
     assert min(had[kind] for kind in ("runs", "merged", "behind", "collected", "mended", "judged")) > 0, had
-    assert had["baselines"] > 0, had  # labels, tables made anew and conflicts are rare: some chunks have none
+    assert had["baselines"] > 0, had
+
+
+@pytest.mark.long
+def test_those_histories_have_what_can_go_wrong():
+    """All of them together: in a few dozens alone, several labels or a table made anew may be missing."""
+    had: Counter[str] = Counter()
+    for world in filter(None, map(make_world, range(SEEDS, SEEDS + LONG_SEEDS))):
+        had["labels"] += len({e.record["eventSourceARN"] for e in world.outcome.records}) > 1
+        had["conflicts"] += bool(world.oracle.conflicts())
+        had["tables"] += world.outcome.happened["table made anew"]
+    assert min(had[kind] for kind in ("labels", "conflicts", "tables")) > LONG_CHUNKS, had
 
 
 # --- one history, looked at closely ---
