@@ -6,18 +6,16 @@ Invariant: absent and unknown are never None or an empty item: an outcome says w
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from archiver.format.layout import Trail
 from archiver.format.values import native_attributes, plain_attributes
+from query.actor import NOBODY_NAMED, Actor, Attribution
 
 if TYPE_CHECKING:
     from query.tellers import Tellers
-
-TTL_PRINCIPAL: Final = "dynamodb.amazonaws.com"
-TTL_ACTOR: Final = "dynamodb-ttl"
 
 
 class Outcome(StrEnum):
@@ -65,6 +63,7 @@ class Change:
     event: str
     tellers: "Tellers" = field(repr=False, compare=False)
     told_by: int = field(repr=False, compare=False)
+    attribution: Attribution = field(default=NOBODY_NAMED, repr=False, compare=False)
 
     @property
     def segment(self) -> str:
@@ -82,18 +81,19 @@ class Change:
         return self.stream_label, self.sequence_number
 
     @property
+    def made_by(self) -> Actor:
+        """Who made the change, how that is known, or why it is not."""
+        return self.attribution.actor(self.op, self.old_image, self.new_image, self.user_identity)
+
+    @property
     def actor(self) -> str | None:
         """Who made the change: `dynamodb-ttl` for a TTL delete, None if the trail does not say."""
-        return TTL_ACTOR if self.actor_source else None
+        return self.made_by.name
 
     @property
     def actor_source(self) -> str | None:
         """How `actor` is known."""
-        if self.user_identity is None:
-            return None
-        identity = orjson.loads(self.user_identity)
-        is_ttl = isinstance(identity, dict) and identity.get("principalId") == TTL_PRINCIPAL
-        return TTL_ACTOR if is_ttl else None
+        return self.made_by.source
 
 
 @dataclass(frozen=True, slots=True)

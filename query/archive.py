@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archiver.format.layout import Trail
+from query.actor import Attribution
 from query.catalog import Evidence, find_trail, trails
 from query.coverage import coverage_of
 from query.derived.live import live_runs
@@ -58,6 +59,7 @@ class Archive:
         zone: str | None = None,
         seals: SealReader | None = None,
         derived: Source | None = None,
+        actor_attribute: Mapping[str, str] | None = None,
     ) -> None:
         self.url = source.url
         self._source = source
@@ -67,6 +69,7 @@ class Archive:
         self._now_ms = now_ms
         self._zone = zone
         self._seals = seals
+        self._actor_attribute = actor_attribute or {}
 
     @property
     def source(self) -> Source:
@@ -109,6 +112,7 @@ class Archive:
             now_ms=self._now_ms,
             zone=self._zone,
             choose_anew=lambda with_runs: self._chosen(trail, with_runs=with_runs and with_derived, anew=True),
+            attribution=Attribution.of(self._actor_attribute.get(trail.table_name)),
         )
 
     def _chosen(self, trail: Trail, *, with_runs: bool, anew: bool = False) -> tuple[Evidence, Reader]:
@@ -169,6 +173,7 @@ def open_archive(
     memory_limit: str | None = None,
     threads: int | None = None,
     key_schema: Mapping[str, tuple[str, ...]] | None = None,
+    actor_attribute: Mapping[str, str] | None = None,
     zone: str | None = None,
     check_seals: bool | None = None,
     derived_url: str | None = None,
@@ -178,7 +183,8 @@ def open_archive(
     """Opens an archive for reading; nothing is read yet but whether a folder exists.
 
     `settings` (the CLI's configuration) fills in what is not given. `memory_limit` is a size as DuckDB writes it
-    (`4GB`), `key_schema` names the key attributes of tables whose stream description is missing, `zone` is the zone of
+    (`4GB`), `key_schema` names the key attributes of tables whose stream description is missing, `actor_attribute` the
+    attribute of each table (a path such as `meta.updated_by`) that names who wrote an item, `zone` is the zone of
     times without one. `derived_url` is where runs and snapshots lie: of a folder in itself, else nowhere if not given.
     Sealed files are checked against their seals unless `check_seals` is false; `pinned_key` is the
     public key (PEM) that must have signed the logs. Raises UnreadableArchive or UsageError.
@@ -193,6 +199,7 @@ def open_archive(
         cache = {"cache_dir": settings.cache_dir} if settings.origins else {}
         access = Access(**chosen, **cache, cache_limit_bytes=settings.cache_limit_bytes)  # type: ignore[arg-type]
     configured = {name: table.key_schema for name, table in settings.tables.items() if table.key_schema}
+    actors = {name: table.actor_attribute for name, table in settings.tables.items() if table.actor_attribute}
     source = open_source(url, access)
     derived_url = derived_url or settings.derived_url or (None if url.startswith("s3://") else url)
     derived = source if derived_url == url else None if derived_url is None else _derived_source(derived_url, access)
@@ -201,6 +208,7 @@ def open_archive(
         source,
         lambda: Engine(memory_limit=memory_limit or settings.memory_limit, threads=threads or settings.threads),
         key_schema={**configured, **settings.key_schema, **(key_schema or {})},
+        actor_attribute={**actors, **(actor_attribute or {})},
         now_ms=now_ms,
         zone=zone or settings.tz,
         seals=_seal_reader(source, access, pinned_key or settings.pinned_key) if is_checked else None,

@@ -82,7 +82,7 @@ class Collection(Versioned):
             version
             for rows in self._rows.values()
             if not conflicts_of(rows, self._tellers)
-            for version in versions_of(changes_of_item(self.table.trail, rows, self._tellers))
+            for version in versions_of(changes_of_item(self.table.trail, rows, self._tellers, self.table.attribution))
         ]
         versions.sort(key=lambda version: (version.change.order, version.item_key) if version.change else ((), ""))
         return versions

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from query.diff import parse_path
 from query.key_schema import ANY_TABLE, parse_key_schema, parse_key_schemas
 from query.zone import check_zone
 
@@ -108,6 +109,13 @@ def _key_schema(value: Any, folders: Folders) -> tuple[str, ...]:
     return parse_key_schema(_text(value, folders))
 
 
+def _attribute(value: Any, folders: Folders) -> str:
+    """The path of an attribute, as `query.diff` reads it."""
+    text = _text(value, folders)
+    parse_path(text)
+    return text
+
+
 def _texts(value: Any, folders: Folders) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError(f"{value!r} is not a list of texts")
@@ -134,7 +142,7 @@ SETTINGS: Mapping[str, Parse] = {
     "key_schema": _key_schemas,
 }
 TABLE_SETTINGS: Mapping[str, Parse] = {
-    "actor_attribute": _text,
+    "actor_attribute": _attribute,
     "redact": _texts,
     "canary_keys": _texts,
     "key_schema": _key_schema,

@@ -91,6 +91,16 @@ def touches(steps: Sequence[Step], path: Sequence[Step]) -> bool:
     return tuple(steps[:shared]) == tuple(path[:shared])
 
 
+def at_path(value: Mapping[str, Any], path: Sequence[Step]) -> Mapping[str, Any] | None:
+    """What stands at a path below a value, None where it leads nowhere."""
+    for step in path:
+        inside: Any = value.get("M" if isinstance(step, str) else "L")
+        if inside is None or (step not in inside if isinstance(step, str) else step >= len(inside)):
+            return None
+        value = inside[step]
+    return value
+
+
 # --- the walk ---
 
 

@@ -8,6 +8,7 @@ the item's changes are asked for only where the words need them, since they may 
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from query.actor import is_ttl
 from query.answer import Basis, Change, Outcome, State, Version
 from query.coverage import Coverage
 from query.instant import Instant, format_ms
@@ -73,7 +74,7 @@ def _deleted(state: State, changes: Changes) -> str:
     removal = next((change for change in reversed(changes()) if change.change_id == state.change_id), None)
     if removal is None:
         return "a later fact shows that it no longer existed"
-    by = " by DynamoDB TTL" if removal.actor_source else ""
+    by = " by DynamoDB TTL" if is_ttl(removal.user_identity) else ""
     return (
         f"REMOVE at {format_ms(removal.effective_ms)}{by} (@{removal.change_id[:_SHORT_ID]}). "
         f"Last content: ddbtrail get … --at @{removal.change_id[:_SHORT_ID]}~1"

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from archiver.format.layout import Trail
+from query.actor import NOBODY_NAMED, Attribution
 from query.answer import Change, Version
 from query.conflicts import Conflict, find_conflicts
 from query.errors import IdentityConflict
@@ -18,7 +19,9 @@ from query.tellers import Tellers
 Row = Mapping[str, Any]
 
 
-def changes_of_item(trail: Trail, rows: Sequence[Row], tellers: Tellers) -> list[Change]:
+def changes_of_item(
+    trail: Trail, rows: Sequence[Row], tellers: Tellers, attribution: Attribution = NOBODY_NAMED
+) -> list[Change]:
     """The changes of one item in order, with effective times. Raises IdentityConflict if rows contradict each other."""
     conflicts = conflicts_of(rows, tellers)
     if conflicts:
@@ -26,7 +29,7 @@ def changes_of_item(trail: Trail, rows: Sequence[Row], tellers: Tellers) -> list
     changes: list[Change] = []
     # Of several rows that tell of a change, one that is sealed.
     for row in sorted(rows, key=lambda row: (row["stream_label"], row["sequence_number"], _is_unsealed(row, tellers))):
-        change = change_of(trail, row, tellers)
+        change = change_of(trail, row, tellers, attribution)
         if changes and changes[-1].order == change.order:
             continue
         effective_ms = max(change.changed_at_ms, changes[-1].effective_ms) if changes else change.changed_at_ms
@@ -38,7 +41,7 @@ def _is_unsealed(row: Row, tellers: Tellers) -> bool:
     return tellers.is_sealed(row["told_by"]) is False
 
 
-def change_of(trail: Trail, row: Row, tellers: Tellers) -> Change:
+def change_of(trail: Trail, row: Row, tellers: Tellers, attribution: Attribution = NOBODY_NAMED) -> Change:
     """One row as a change; its effective time is that of the row alone."""
     return Change(
         trail=trail,
@@ -57,6 +60,7 @@ def change_of(trail: Trail, row: Row, tellers: Tellers) -> Change:
         event=row["event"],
         tellers=tellers,
         told_by=row["told_by"],
+        attribution=attribution,
     )
 
 

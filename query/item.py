@@ -80,7 +80,7 @@ class Item(Versioned):
                     rows = question.arrow("item_rows_without_hint", {"item_key": self.item_key})
                 else:
                     rows = question.arrow("item_rows", {"item_key": self.item_key, "pk": wanted.item.pk})
-            return changes_of_item(table.trail, rows.to_pylist(), table.reader.tellers())
+            return changes_of_item(table.trail, rows.to_pylist(), table.reader.tellers(), table.attribution)
 
         return self.table.asked(read)
 

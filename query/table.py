@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from archiver.format.layout import ROOT, Trail
+from query.actor import NOBODY_NAMED, Attribution
 from query.answer import Change
 from query.catalog import Evidence
 from query.conflicts import EVER, Conflict, find_conflicts
@@ -68,10 +69,12 @@ class Table:
         now_ms: Callable[[], int],
         zone: str | None,
         choose_anew: "Callable[[bool], tuple[Evidence, Reader]] | None" = None,
+        attribution: Attribution = NOBODY_NAMED,
     ) -> None:
         self.evidence = evidence
         self.engine = engine
         self.reader = reader
+        self.attribution = attribution
         self._choose_anew = choose_anew
         self._key_names = key_names
         self._now_ms = now_ms
@@ -275,7 +278,7 @@ class Table:
                 conflicts = find_conflicts(question.rows("range_conflicts", ends), tellers)
                 told = {**values, "conflicting": [conflict.item_key for conflict in conflicts]}
                 rows = [row for batch in question.batches("range_changes", told) for row in batch.to_pylist()]
-            return [change_of(table.trail, row, tellers) for row in rows], conflicts
+            return [change_of(table.trail, row, tellers, table.attribution) for row in rows], conflicts
 
         found, conflicts = self.asked(read)
         if where is not None:

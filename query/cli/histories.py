@@ -60,15 +60,17 @@ def meets(condition: SortCondition, key: Mapping[str, Mapping[str, str]]) -> boo
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What is shown of the changes found: sort keys, attributes (as paths), and how many at most."""
+    """What is shown of the changes found: sort keys, attributes (as paths), actor, and how many at most."""
 
     condition: SortCondition | None = None
     paths: Sequence[Sequence[Step]] = ()
+    actor: str | None = None
     limit: int | None = None
 
     def holds(self, view: ChangeView) -> bool:
         """Whether a change is shown."""
-        return self.is_asked(view) and (not self.paths or view.is_about(self.paths))
+        is_by = self.actor is None or view.made_by.name == self.actor
+        return is_by and self.is_asked(view) and (not self.paths or view.is_about(self.paths))
 
     def is_asked(self, view: ChangeView) -> bool:
         """Whether a change is one of the items asked about."""

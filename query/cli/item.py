@@ -69,7 +69,7 @@ def history(
         return run.explain(plan)
     redaction = run.redaction(found)
     selection = {"since_ms": since_ms, "until_ms": until_ms, "ops": ops, "reverse": shown.reverse}
-    read = Histories(asked, Filter(condition, paths, most), selection, redaction)
+    read = Histories(asked, Filter(condition, paths, which.actor, most), selection, redaction)
 
     def told() -> Iterator[str]:
         views = list(read)

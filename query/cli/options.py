@@ -99,6 +99,9 @@ class Which:
     ] = None
     attr: Attributes = ()
     op: Annotated[str | None, Parameter(help="insert, modify, remove, separated by commas.")] = None
+    actor: Annotated[
+        str | None, Parameter(help="Only changes made by this actor; dynamodb-ttl made those of items that expired.")
+    ] = None
 
 
 @Parameter(name="*")

@@ -14,6 +14,7 @@ from query.errors import NoVersion, OutsideCoverage
 from query.instant import echo_range, format_ms
 from query.render.records import answer_sheet
 from query.render.sheet import as_json
+from query.render.story import actor_text
 from query.render.text import counted, visible
 from query.render.views import AnswerView, image_cell
 
@@ -104,7 +105,8 @@ def _write(run: Invocation, view: AnswerView, *, is_shown: bool) -> None:
 def _told(view: AnswerView, *, is_shown: bool) -> str:
     """The answer in words; an item that is shown needs no more than which version it is."""
     if is_shown:
-        return visible(view.explanation)
+        by = "" if view.made_by is None else actor_text(view.made_by)
+        return visible(view.explanation) + (f", written by {by}" if by else "")
     words = view.state.outcome.value.replace("-", " ")
     return visible(f"{words:<{_WORDS_WIDTH}}{view.explanation}")
 

@@ -34,6 +34,7 @@ def log(
     `--where` is a condition on change_id, op, changed_at, sequence_number, stream_label, item_key, item, old_item,
     old_image, new_image and actor. Exit code 1 says that no change matches.
     """
+    from query.cli.histories import Filter
     from query.cli.invocation import Invocation, check_limit, parse_operations
     from query.cli.outcome import nothing_found
     from query.diff import parse_path
@@ -58,12 +59,11 @@ def log(
         until_ms=until_ms,
         ops=ops,
         where=where,
-        limit=None if paths else most,
+        limit=None if paths or which.actor is not None else most,
         reverse=shown.reverse,
     )
-    views = [ChangeView(change, redaction) for change in read]
-    if paths:
-        views = [view for view in views if view.is_about(paths)][:most]
+    chosen = Filter(paths=paths, actor=which.actor, limit=most)
+    views = [view for view in (ChangeView(change, redaction) for change in read) if chosen.holds(view)][: chosen.limit]
 
     def told() -> Iterator[str]:
         if views:

@@ -65,8 +65,9 @@ CHANGE_COLUMNS: Final = (
     Column("changed_at", lambda view: view.change.changed_at_ms, "time"),
     Column("sequence_number", lambda view: view.change.sequence_number),
     Column("stream_label", lambda view: view.change.stream_label),
-    Column("actor", lambda view: view.change.actor),
-    Column("actor_source", lambda view: view.change.actor_source),
+    Column("actor", lambda view: view.made_by.name),
+    Column("actor_source", lambda view: view.made_by.source),
+    Column("actor_reason", lambda view: view.made_by.reason),
     Column("changed_attributes", lambda view: _names(view.changed_attributes), "json"),
     Column("changes", changes_cell, "json"),
     Column("item", lambda view: item_cell(view.change.new_image, view.redaction), "json"),
@@ -80,7 +81,7 @@ CHANGE_COLUMNS: Final = (
 )
 _USUAL_OF_CHANGE: Final = (
     *("table_name", "item_key", "change_id", "op", "changed_at", "sequence_number", "stream_label"),
-    *("actor", "actor_source", "changed_attributes", "changes", "item", "is_sealed"),
+    *("actor", "actor_source", "actor_reason", "changed_attributes", "changes", "item", "is_sealed"),
 )
 _BRIEF_OF_CHANGE: Final = ("changed_at", "change_id", "op", "item_key", "actor", "changed_attributes")
 
@@ -104,14 +105,15 @@ ANSWER_COLUMNS: Final = (
     *STATE_COLUMNS,
     Column("at", lambda view: format_ms(view.at.ms) if isinstance(view.at, Instant) else view.at.text),
     Column("valid_to", lambda view: view.version and view.version.valid_to_ms, "time"),
-    Column("actor", lambda view: view.version and view.version.actor),
-    Column("actor_source", lambda view: view.version and view.version.change and view.version.change.actor_source),
+    Column("actor", lambda view: view.made_by and view.made_by.name),
+    Column("actor_source", lambda view: view.made_by and view.made_by.source),
+    Column("actor_reason", lambda view: view.made_by and view.made_by.reason),
     Column("explanation", lambda view: view.explanation),
     Column("is_sealed", lambda view: view.is_sealed, "boolean"),
 )
 _USUAL_OF_ANSWER: Final = (
     *("table_name", "item_key", "at", "outcome", "item", "image", "change_id", "changed_at", "valid_from", "valid_to"),
-    *("actor", "actor_source", "basis", "is_guess", "reason", "explanation", "is_sealed"),
+    *("actor", "actor_source", "actor_reason", "basis", "is_guess", "reason", "explanation", "is_sealed"),
 )
 _BRIEF_OF_ANSWER: Final = ("item_key", "at", "outcome", "change_id", "changed_at", "item")
 

@@ -13,6 +13,7 @@ from typing import Final
 import orjson
 
 from archiver.format.values import plain, plain_attributes
+from query.actor import Actor
 from query.diff import AttributeChange
 from query.instant import format_ms
 from query.render.ids import short_ids
@@ -116,7 +117,12 @@ def _elided(path: str, change: AttributeChange, room: int | None) -> str:
 
 
 def _actor(view: ChangeView) -> str:
-    return visible(view.change.actor or "")
+    return actor_text(view.made_by)
+
+
+def actor_text(actor: Actor) -> str:
+    """`bob`, or `bob?` where the change only carries the name along; nothing where nobody is named."""
+    return "" if actor.name is None else visible(actor.name) + ("" if actor.is_certain else "?")
 
 
 def _bare(value: object) -> str:

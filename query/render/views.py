@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from archiver.format.values import plain, plain_attributes
+from query.actor import Actor
 from query.answer import Change, State, Version
 from query.diff import AttributeChange, Step, changed_attributes, changes, touches
 from query.instant import Instant, format_ms
@@ -34,6 +35,11 @@ class ChangeView:
         change = self.change
         has_old = change.old_image is not None or change.op == "INSERT"
         return has_old and (change.new_image is not None or change.op == "REMOVE")
+
+    @cached_property
+    def made_by(self) -> Actor:
+        """Who made it."""
+        return self.change.made_by
 
     @cached_property
     def changes(self) -> tuple[AttributeChange, ...] | None:
@@ -75,6 +81,12 @@ class AnswerView:
     version: Version | None = None
     is_sealed: bool | None = None
     redaction: Redaction = NOTHING_REDACTED
+
+    @property
+    def made_by(self) -> Actor | None:
+        """Who made the change that the version began with; None where no change began it."""
+        change = None if self.version is None else self.version.change
+        return None if change is None else change.made_by
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ def test_history_is_one_change_a_line_newest_first(ask):
     newest = answer.rows[0]
     assert list(newest) == [
         *("table_name", "item_key", "change_id", "op", "changed_at", "sequence_number", "stream_label"),
-        *("actor", "actor_source", "changed_attributes", "changes", "item", "is_sealed"),
+        *("actor", "actor_source", "actor_reason", "changed_attributes", "changes", "item", "is_sealed"),
     ]
     assert newest["changed_attributes"] == ["raw", "status", "tags", "total"]
     assert answer.rows[1]["changes"] == [{"path": "lines[0].qty", "old": 4, "new": 5}]

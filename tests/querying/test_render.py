@@ -81,7 +81,7 @@ def test_a_line_of_jsonl_is_a_whole_change():
     assert line == (
         '{"table_name":"orders","item_key":{"pk":"CUST#7"},"change_id":"9f31c2aa00000000","op":"MODIFY",'
         '"changed_at":"2026-09-21T14:13:20Z","sequence_number":"0000000000000000000000000000000000000007",'
-        '"stream_label":"2026-01-01T00:00:00.000","actor":null,"actor_source":null,'
+        '"stream_label":"2026-01-01T00:00:00.000","actor":null,"actor_source":null,"actor_reason":"not-configured",'
         '"changed_attributes":["status","total"],"changes":[{"path":"status","old":"NEW","new":"PAID"},'
         f'{{"path":"total","old":0.10,"new":{HUGE}}}],'
         f'"item":{{"pk":"CUST#7","status":"PAID","tags":["a","b"],"total":{HUGE}}},"is_sealed":null}}\n'
