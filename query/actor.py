@@ -43,6 +43,11 @@ class Actor:
         """Whether the change itself says so."""
         return self.source is not None and not self.source.startswith(CARRIED)
 
+    @property
+    def is_from_attribute(self) -> bool:
+        """Whether the name is what an attribute holds."""
+        return self.source is not None and self.source != TTL_ACTOR
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:

@@ -1,7 +1,7 @@
 """An archive: the tables it holds trails of. The clock of the Python API is read here, and nowhere below."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from query.derived.segment_table import read_segment_table
 from query.engine import Engine
 from query.errors import DerivedGone
 from query.key_schema import ANY_TABLE, KeySchema
+from query.redaction import Redaction, random_key
 from query.rows import Reader
 from query.sealed import Sealed, SealReader
 from query.selection import Selection
@@ -60,6 +61,8 @@ class Archive:
         seals: SealReader | None = None,
         derived: Source | None = None,
         actor_attribute: Mapping[str, str] | None = None,
+        redact: Mapping[str, Sequence[str]] | None = None,
+        redaction_key: bytes | None = None,
     ) -> None:
         self.url = source.url
         self._source = source
@@ -70,6 +73,8 @@ class Archive:
         self._zone = zone
         self._seals = seals
         self._actor_attribute = actor_attribute or {}
+        self._redact = redact or {}
+        self._redaction_key = redaction_key or random_key()
 
     @property
     def source(self) -> Source:
@@ -113,6 +118,7 @@ class Archive:
             zone=self._zone,
             choose_anew=lambda with_runs: self._chosen(trail, with_runs=with_runs and with_derived, anew=True),
             attribution=Attribution.of(self._actor_attribute.get(trail.table_name)),
+            redaction=Redaction.of(self._redact.get(trail.table_name, ()), self._redaction_key),
         )
 
     def _chosen(self, trail: Trail, *, with_runs: bool, anew: bool = False) -> tuple[Evidence, Reader]:
@@ -174,6 +180,8 @@ def open_archive(
     threads: int | None = None,
     key_schema: Mapping[str, tuple[str, ...]] | None = None,
     actor_attribute: Mapping[str, str] | None = None,
+    redact: Mapping[str, Sequence[str]] | None = None,
+    redaction_key: bytes | None = None,
     zone: str | None = None,
     check_seals: bool | None = None,
     derived_url: str | None = None,
@@ -184,8 +192,10 @@ def open_archive(
 
     `settings` (the CLI's configuration) fills in what is not given. `memory_limit` is a size as DuckDB writes it
     (`4GB`), `key_schema` names the key attributes of tables whose stream description is missing, `actor_attribute` the
-    attribute of each table (a path such as `meta.updated_by`) that names who wrote an item, `zone` is the zone of
-    times without one. `derived_url` is where runs and snapshots lie: of a folder in itself, else nowhere if not given.
+    attribute of each table (a path such as `meta.updated_by`) that names who wrote an item, `zone` is the zone of times
+    without one. `redact` are the attributes of each table that are masked wherever values become text, with digests
+    under `redaction_key` (without one, under a key of this object alone); images and items in Python are never masked.
+    `derived_url` is where runs and snapshots lie: of a folder in itself, else nowhere if not given.
     Sealed files are checked against their seals unless `check_seals` is false; `pinned_key` is the
     public key (PEM) that must have signed the logs. Raises UnreadableArchive or UsageError.
     """
@@ -200,6 +210,7 @@ def open_archive(
         access = Access(**chosen, **cache, cache_limit_bytes=settings.cache_limit_bytes)  # type: ignore[arg-type]
     configured = {name: table.key_schema for name, table in settings.tables.items() if table.key_schema}
     actors = {name: table.actor_attribute for name, table in settings.tables.items() if table.actor_attribute}
+    masked = {name: table.redact for name, table in settings.tables.items() if table.redact}
     source = open_source(url, access)
     derived_url = derived_url or settings.derived_url or (None if url.startswith("s3://") else url)
     derived = source if derived_url == url else None if derived_url is None else _derived_source(derived_url, access)
@@ -209,6 +220,8 @@ def open_archive(
         lambda: Engine(memory_limit=memory_limit or settings.memory_limit, threads=threads or settings.threads),
         key_schema={**configured, **settings.key_schema, **(key_schema or {})},
         actor_attribute={**actors, **(actor_attribute or {})},
+        redact={**masked, **(redact or {})},
+        redaction_key=redaction_key or settings.redaction_key_bytes,
         now_ms=now_ms,
         zone=zone or settings.tz,
         seals=_seal_reader(source, access, pinned_key or settings.pinned_key) if is_checked else None,

@@ -62,7 +62,9 @@ class Collection(Versioned):
 
         def planned(table: "Table") -> ReadPlan:
             parts = table.reader.parts_of_items(Wanted(pk=key_text(value)))
-            return plan_item(table.evidence, f"history of {self.key}", parts)
+            return plan_item(
+                table.evidence, f"history of {self.table.redaction.key(orjson.dumps(self.key).decode())}", parts
+            )
 
         return self.table.asked(planned)
 

@@ -16,6 +16,8 @@ from query.zone import check_zone
 OUTPUTS = ("table", "json", "jsonl", "csv", "tsv", "parquet", "md", "html", "ddb-json")
 COLORS = ("auto", "always", "never")
 
+_LEAST_SECRET = 16  # characters; whoever has masks could try shorter ones one by one
+
 _SIZE = re.compile(r"(\d{1,15})\s*(?:([KMGT])(i)?B|B)?", re.ASCII)
 _UNITS = ("", "K", "M", "G", "T")
 
@@ -116,10 +118,21 @@ def _attribute(value: Any, folders: Folders) -> str:
     return text
 
 
+def _secret(value: Any, _folders: Folders) -> str:
+    """A text that nobody guesses; it is in no error."""
+    if not isinstance(value, str) or len(value) < _LEAST_SECRET:
+        raise ValueError(f"the key must be a text of at least {_LEAST_SECRET} characters, such as openssl rand -hex 32")
+    return value
+
+
 def _texts(value: Any, folders: Folders) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError(f"{value!r} is not a list of texts")
     return tuple(_text(element, folders) for element in value)
+
+
+def _attributes(value: Any, folders: Folders) -> tuple[str, ...]:
+    return tuple(_attribute(element, folders) for element in _texts(value, folders))
 
 
 # What each name is read by. The names are those of files, of flags, and of DDBTRAIL_* in upper case.
@@ -140,10 +153,13 @@ SETTINGS: Mapping[str, Parse] = {
     "memory_limit": _size_text,
     "threads": _threads,
     "key_schema": _key_schemas,
+    "redaction_key": _secret,
 }
+# Those that no command shows.
+SECRETS = frozenset({"redaction_key"})
 TABLE_SETTINGS: Mapping[str, Parse] = {
     "actor_attribute": _attribute,
-    "redact": _texts,
+    "redact": _attributes,
     "canary_keys": _texts,
     "key_schema": _key_schema,
 }

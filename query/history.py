@@ -14,18 +14,23 @@ from query.answer import Change, Version
 from query.conflicts import Conflict, find_conflicts
 from query.errors import IdentityConflict
 from query.plan import ReadPlan
+from query.redaction import NOTHING_REDACTED, Redaction
 from query.tellers import Tellers
 
 Row = Mapping[str, Any]
 
 
 def changes_of_item(
-    trail: Trail, rows: Sequence[Row], tellers: Tellers, attribution: Attribution = NOBODY_NAMED
+    trail: Trail,
+    rows: Sequence[Row],
+    tellers: Tellers,
+    attribution: Attribution = NOBODY_NAMED,
+    redaction: Redaction = NOTHING_REDACTED,
 ) -> list[Change]:
     """The changes of one item in order, with effective times. Raises IdentityConflict if rows contradict each other."""
     conflicts = conflicts_of(rows, tellers)
     if conflicts:
-        raise conflict_error(conflicts)
+        raise conflict_error(conflicts, redaction)
     changes: list[Change] = []
     # Of several rows that tell of a change, one that is sealed.
     for row in sorted(rows, key=lambda row: (row["stream_label"], row["sequence_number"], _is_unsealed(row, tellers))):
@@ -79,11 +84,11 @@ def conflicts_of(rows: Sequence[Row], tellers: Tellers) -> tuple[Conflict, ...]:
     return find_conflicts([tuple(row[column] for column in columns) for row in rows], tellers)
 
 
-def conflict_error(conflicts: Sequence[Conflict]) -> IdentityConflict:
+def conflict_error(conflicts: Sequence[Conflict], redaction: Redaction = NOTHING_REDACTED) -> IdentityConflict:
     """The error for answers that rest on conflicting evidence."""
     first = conflicts[0]
     return IdentityConflict(
-        f"evidence contradicts itself about {first.item_key}: "
+        f"evidence contradicts itself about {redaction.key(first.item_key)}: "
         f"sequence number {first.sequence_number.lstrip('0')} differs in {', '.join(first.differs)}",
         why=f"told differently by {' and '.join(first.segments)}",
         hint="no answer is given for this item; ddbtrail log TABLE --conflicts lists all conflicts",

@@ -64,6 +64,11 @@ class Item(Versioned):
         self.key = dict(key)
         self.item_key = item_key_text(key).decode()
 
+    @property
+    def named(self) -> str:
+        """Its key as it is named in words: masked where a key attribute is redacted."""
+        return self.table.redaction.key(self.item_key)
+
     @cached_property
     def versions(self) -> list[Version]:
         """Its versions, oldest first. Raises IdentityConflict if evidence contradicts itself about the item."""
@@ -80,7 +85,9 @@ class Item(Versioned):
                     rows = question.arrow("item_rows_without_hint", {"item_key": self.item_key})
                 else:
                     rows = question.arrow("item_rows", {"item_key": self.item_key, "pk": wanted.item.pk})
-            return changes_of_item(table.trail, rows.to_pylist(), table.reader.tellers(), table.attribution)
+            return changes_of_item(
+                table.trail, rows.to_pylist(), table.reader.tellers(), table.attribution, table.redaction
+            )
 
         return self.table.asked(read)
 
@@ -98,7 +105,7 @@ class Item(Versioned):
 
         def planned(table: "Table") -> ReadPlan:
             parts = table.reader.parts_of_items(self._wanted)
-            return plan_item(table.evidence, f"history of {self.item_key}", parts)
+            return plan_item(table.evidence, f"history of {self.named}", parts)
 
         return self.table.asked(planned)
 
@@ -125,7 +132,7 @@ class Item(Versioned):
         )
         try:
             if states.conflicts:
-                raise conflict_error(states.conflicts)
+                raise conflict_error(states.conflicts, table.redaction)
             state = next(iter(states.all()), None) or State(
                 self.item_key, Outcome.UNKNOWN, Basis.NOTHING, reason="no-fact"
             )
@@ -178,7 +185,7 @@ class Item(Versioned):
             version = self._version_at(at)
             if version.image is None and version.change is not None and version.change.op != "REMOVE":
                 raise OutsideCoverage(
-                    f"the stream carried no image for {at.text} of {self.item_key}",
+                    f"the stream carried no image for {at.text} of {self.named}",
                     why="its view type leaves out new images",
                     hint="only a stream of type NEW_AND_OLD_IMAGES can tell",
                 )
@@ -192,10 +199,10 @@ class Item(Versioned):
         versions = self.versions
         if not versions:
             raise OutsideCoverage(
-                f"the trail of {self.table.name} has no change of {self.item_key}",
+                f"the trail of {self.table.name} has no change of {self.named}",
                 hint="check the key; ddbtrail as-of answers from baselines too",
             )
-        return version_at(rev, versions, self.item_key)
+        return version_at(rev, versions, self.named)
 
     def _state_of_version(self, rev: Rev) -> ItemState:
         version = self._version_at(rev)
@@ -250,7 +257,7 @@ class Item(Versioned):
         return Version(self.item_key, state.image, valid_to_ms=following)
 
     def _no_version(self, answer: ItemState) -> NoVersion:
-        message = f"{self.item_key} at {answer.at.text}: {answer.state.outcome.value}"
+        message = f"{self.named} at {answer.at.text}: {answer.state.outcome.value}"
         match answer.state.outcome:
             case Outcome.NOT_YET_CREATED:
                 return NotYetCreated(message, why=answer.explanation, hint="ask for a later instant")

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from query.config_values import SETTINGS
+from query.config_values import SECRETS, SETTINGS
 from query.errors import UsageError
 from query.key_schema import ANY_TABLE
 
 DEFAULT = "default"
+_NOT_SHOWN = "(set, not shown)"
 
 _DEFAULT_CACHE_LIMIT_BYTES = 10_000_000_000
 
@@ -61,6 +62,7 @@ class Settings:
     threads: int | None = None
     key_schema: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tables: Mapping[str, TableSettings] = field(default_factory=dict)
+    redaction_key: str | None = field(default=None, repr=False)
     archive_names: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,10 +75,16 @@ class Settings:
         """What is configured of a table in the archive in use."""
         return self.tables.get(table_name, TableSettings())
 
+    @property
+    def redaction_key_bytes(self) -> bytes | None:
+        """The key of the digests that stand for redacted values."""
+        return None if self.redaction_key is None else self.redaction_key.encode()
+
     def rows(self) -> Iterator[tuple[str, object, str]]:
         """(name, value, origin) of every setting, as `ddbtrail config show --origin` prints them."""
         for name, attribute in ATTRIBUTES.items():
-            yield name, getattr(self, attribute), self.origins.get(name, DEFAULT)
+            value = getattr(self, attribute)
+            yield name, _NOT_SHOWN if name in SECRETS and value else value, self.origins.get(name, DEFAULT)
         for table_name, table in sorted(self.tables.items()):
             for attribute in table.__slots__:
                 name = f"tables.{table_name}.{attribute}"

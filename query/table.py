@@ -22,6 +22,7 @@ from query.key import parse_key, parse_partition
 from query.key_schema import KeyAttribute, KeySchema
 from query.layers import LayerPlan, Settled, plan_layers, settle
 from query.plan import ReadPlan, StatePlan, neighbours, plan_changes, plan_state
+from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
 from query.rows import Reader
 from query.selection import Selection
@@ -29,7 +30,7 @@ from query.source import Source
 from query.state import Moment, States, reconstruct
 from query.table_state import TableState
 from query.when import parse_when_or_rev
-from query.where import where_changes
+from query.where import Condition, where_changes
 
 if TYPE_CHECKING:
     from query.collection import Collection
@@ -70,11 +71,13 @@ class Table:
         zone: str | None,
         choose_anew: "Callable[[bool], tuple[Evidence, Reader]] | None" = None,
         attribution: Attribution = NOBODY_NAMED,
+        redaction: Redaction = NOTHING_REDACTED,
     ) -> None:
         self.evidence = evidence
         self.engine = engine
         self.reader = reader
         self.attribution = attribution
+        self.redaction = redaction
         self._choose_anew = choose_anew
         self._key_names = key_names
         self._now_ms = now_ms
@@ -201,7 +204,7 @@ class Table:
                     at,
                     moment.at_ms,
                     has_floor=has_floor,
-                    where=where,
+                    where=None if where is None else Condition(where, self.redaction),
                     best_effort=best_effort,
                     read_all=reconstructed,
                 )
@@ -282,7 +285,7 @@ class Table:
 
         found, conflicts = self.asked(read)
         if where is not None:
-            found = list(where_changes(list(found), where))[: limit if limit is not None else None]
+            found = list(where_changes(list(found), where, self.redaction))[: limit if limit is not None else None]
         return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms))
 
     def plan_changes(self, since_ms: int | None = None, until_ms: int | None = None) -> ReadPlan:

@@ -11,7 +11,7 @@ from query.layers import Settled
 from query.plan import ReadPlan
 from query.rev import Rev
 from query.state import States
-from query.where import states_table, where_states
+from query.where import Condition, states_table, where_states
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ class TableState:
         at_ms: int,
         *,
         has_floor: bool,
-        where: str | None,
+        where: Condition | None,
         best_effort: bool,
         read_all: Callable[[], States],
     ) -> None:
@@ -58,7 +58,7 @@ class TableState:
     def states(self) -> Iterator[State]:
         """The items that existed, in order of item key; filtered, if asked with `where`."""
         existing = self._states.existing(with_guesses=self._best_effort)
-        return existing if self._where is None else where_states(existing, self._where)
+        return existing if self._where is None else where_states(existing, self._where.text, self._where.redaction)
 
     def all_states(self) -> list[State]:
         """Every item that any fact tells of, with its outcome, in order of item key."""

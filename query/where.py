@@ -1,17 +1,28 @@
 """States and changes as Arrow tables with the public column names, and a person's SQL condition on them.
 
-Invariant: a condition is free SQL, so it meets batches of rows in a locked database of their own, never evidence.
+Invariants: a condition is free SQL, so it meets batches of rows in a locked database of their own, never evidence; what
+is redacted is masked in them, since a condition can ask for a value, and the engine's errors quote values.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
 
 from query.answer import Change, State, plain_text
 from query.engine import filter_rows
+from query.redaction import NOTHING_REDACTED, Redaction
 
 _ROWS_PER_BATCH: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A SQL condition, and what is masked in the rows that it meets."""
+
+    text: str
+    redaction: Redaction = NOTHING_REDACTED
 
 
 def states_table(states: Sequence[State]) -> pa.Table:
@@ -29,18 +40,21 @@ def states_table(states: Sequence[State]) -> pa.Table:
     )
 
 
-def where_states(states: Iterator[State], where: str) -> Iterator[State]:
+def where_states(states: Iterator[State], where: str, redaction: Redaction = NOTHING_REDACTED) -> Iterator[State]:
     """The states for which a condition on the columns of `states_table` holds. Raises UsageError if it is none."""
     for batch in _batched(states):
-        kept = filter_rows(_numbered(states_table(batch)), where)
+        shown = [replace(one, item_key=redaction.key(one.item_key), image=redaction.image(one.image)) for one in batch]
+        kept = filter_rows(_numbered(states_table(shown)), where)
         for index in sorted(kept["row_number"].to_pylist()):
             yield batch[index]
 
 
-def where_changes(changes: Sequence[Change], where: str) -> Iterator[Change]:
+def where_changes(changes: Sequence[Change], where: str, redaction: Redaction = NOTHING_REDACTED) -> Iterator[Change]:
     """The changes for which a condition on their columns holds. Raises UsageError if it is none."""
     utc = pa.timestamp("ms", tz="UTC")
-    for batch in _batched(iter(changes)):
+    for found in _batched(iter(changes)):
+        actors = [redaction.made_by(change) for change in found]
+        batch = [_masked(change, redaction) for change in found]
         table = pa.table(
             {
                 **{
@@ -60,12 +74,25 @@ def where_changes(changes: Sequence[Change], where: str) -> Iterator[Change]:
                 "item_key": pa.array([(plain_text(change.item_key) or b"").decode() for change in batch], pa.string()),
                 "item": pa.array([_text(plain_text(change.new_image)) for change in batch], pa.string()),
                 "old_item": pa.array([_text(plain_text(change.old_image)) for change in batch], pa.string()),
-                "actor": pa.array([change.actor for change in batch], pa.string()),
+                "actor": pa.array([actor.name for actor in actors], pa.string()),
             }
         )
         kept = filter_rows(_numbered(table), where)
         for index in sorted(kept["row_number"].to_pylist()):
-            yield batch[index]
+            yield found[index]
+
+
+def _masked(change: Change, redaction: Redaction) -> Change:
+    if not redaction.paths:
+        return change
+    return replace(
+        change,
+        item_key=redaction.key(change.item_key),
+        pk=redaction.key_text(change.item_key, change.pk),
+        sk=redaction.key_text(change.item_key, change.sk),
+        old_image=redaction.image(change.old_image),
+        new_image=redaction.image(change.new_image),
+    )
 
 
 def _text(content: bytes | None) -> str | None:

@@ -77,7 +77,7 @@ def coverage(
         run.write(place_sheet(report, redaction), lambda: completeness_lines(report, redaction, run.target.look))
     if run.target.output not in {"json", "table"}:
         for finding in report.findings():
-            run.note(f"{finding.check}: {finding.result.value}: {finding.detail}")
+            run.note(redaction.text(f"{finding.check}: {finding.result.value}: {finding.detail}"))
     return report.exit_code
 
 

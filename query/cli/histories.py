@@ -17,7 +17,7 @@ from query.errors import IdentityConflict, KeyMismatch, UsageError
 from query.instant import format_ms
 from query.key import TypedKey, parse_item_or_collection
 from query.keys_file import parse_keys_file
-from query.render.redaction import Redaction
+from query.redaction import Redaction
 from query.render.sheet import dump
 from query.render.story import key_text
 from query.render.text import counted, grouped
@@ -116,7 +116,7 @@ class Histories:
 
         history = target.history(**self._selection)
         for conflict in getattr(target, "conflicts", ()):  # of a collection: all other items are shown
-            tell(conflict_error([conflict]))
+            tell(conflict_error([conflict], self._redaction))
             self.has_failed = True
         self._first = history.first_change
         is_narrowed = self._filter.condition is not None

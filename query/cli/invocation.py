@@ -17,9 +17,9 @@ from query.config import load
 from query.errors import UsageError
 from query.instant import Instant, echo_range, format_ms
 from query.period import parse_period
+from query.redaction import Redaction, random_key
 from query.render.formats import json_document, text_of, write_parquet
 from query.render.records import plan_sheet
-from query.render.redaction import Redaction
 from query.render.sheet import Sheet, dump
 from query.render.text import counted, grouped, size_text, visible
 from query.rev import Rev
@@ -78,11 +78,27 @@ class Invocation:
 
     def table(self, ref: str) -> "Table":
         """The table asked about, with its runs unless evidence alone is to answer. Raises as `Archive.table`."""
-        return self.archive.table(ref, with_derived=not self.options.no_derived)
+        found = self.archive.table(ref, with_derived=not self.options.no_derived)
+        self._note_redaction(found.name)
+        return found
 
     def redaction(self, table: "Table") -> Redaction:
         """What is never shown of a table."""
-        return Redaction.of(self.settings.table(table.name).redact)
+        return table.redaction
+
+    def redaction_of(self, table_name: str) -> Redaction:
+        """What is never shown of a table by name, where no trail is read."""
+        return Redaction.of(self.settings.table(table_name).redact, self._redaction_key)
+
+    def _note_redaction(self, table_name: str) -> None:
+        paths = self.settings.table(table_name).redact
+        if paths:
+            alike = "wherever that key is used" if self.settings.redaction_key else "in this answer only"
+            self.note(f"redacted: {', '.join(paths)}; equal values have equal masks {alike} (DDBTRAIL_REDACTION_KEY)")
+
+    @cached_property
+    def _redaction_key(self) -> bytes:
+        return self.settings.redaction_key_bytes or random_key()
 
     # --- time ---
 

@@ -20,6 +20,7 @@ from query.render.views import AnswerView, image_cell
 
 if TYPE_CHECKING:
     from query.item import Item, ItemState
+    from query.redaction import Redaction
     from query.table import Table
 
 _WORDS_WIDTH: Final = 18
@@ -29,7 +30,7 @@ _OFFER: Final = "; add --best-effort"  # with what an answer offers to those who
 def show_answer(run: Invocation, table: "Table", item: "Item", answer: "ItemState", *, with_guess: bool) -> int:
     """Writes what an item was, or in words why there is nothing to show; the exit code."""
     redaction = run.redaction(table)
-    explanation = answer.explanation.replace("ddbtrail get … ", f"ddbtrail get {table.name} {_typed(item.key)} ")
+    explanation = answer.explanation.replace("ddbtrail get … ", f"ddbtrail get {table.name} {_named(item, redaction)} ")
     is_guess = with_guess and answer.state.is_guess
     if is_guess:
         explanation = explanation.partition(_OFFER)[0]
@@ -130,6 +131,11 @@ def _item_lines(view: AnswerView) -> Iterator[str]:
 def _typed(key: Any) -> str:
     """A key as it is typed after a table's name."""
     return " ".join(_argument(tag, text) for ((tag, text),) in (value.items() for value in key.values()))
+
+
+def _named(item: "Item", redaction: "Redaction") -> str:
+    """A key as it is typed, left open where an attribute of it is masked."""
+    return _typed(item.key) if redaction.key(item.item_key) == item.item_key else "KEY"
 
 
 def _argument(tag: str, text: str) -> str:

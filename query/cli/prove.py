@@ -66,7 +66,7 @@ def prove(
             hint="add --digests-only",
         )
     item = found.item(*key, named=named_key)
-    change = version_at(rev, item.versions, item.item_key).change
+    change = version_at(rev, item.versions, item.named).change
     assert change is not None, "versions that a history names begin with a change"
     proof, seal = prove_change(run.archive.source, change, chosen, digests_only=digests_only)
     text = proof.compose().decode()
@@ -144,11 +144,10 @@ def _document(run: "Invocation", proof: "Proof", key_sha256: str, *, is_pinned: 
     import orjson
 
     from query.instant import format_ms
-    from query.render.redaction import Redaction
 
     envelope, head, shown = proof.envelope, proof.head, proof.shown
     trail = envelope.source.trail
-    redaction = Redaction.of(run.settings.table(trail.table_name).redact)
+    redaction = run.redaction_of(trail.table_name)
 
     def masked(text: bytes | None) -> Any:
         return None if text is None else orjson.loads(redaction.image(text.decode()) or "null")

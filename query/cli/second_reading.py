@@ -50,7 +50,6 @@ def compare_stream(reading: Reading, say: Stderr) -> int:
     from archiver.follower import Follower
     from archiver.streams_api import streams_client
     from query.engine import Engine
-    from query.render.redaction import Redaction
     from query.render.second_reader import comparison_document, comparison_lines, disagreement_sheet
     from query.second_reader import SecondReader
 
@@ -91,7 +90,7 @@ def compare_stream(reading: Reading, say: Stderr) -> int:
             evidence, began_ms=began_ms, ended_ms=now_ms(), grace_ms=grace_ms, losses=follower.losses
         )
     name = source.trail.table_name
-    redaction = Redaction.of(run.settings.table(name).redact)
+    redaction = run.redaction_of(name)
     if run.target.output == "json":
         run.write_document(comparison_document(found, name, redaction))
     else:

@@ -71,7 +71,7 @@ def log(
             yield from story(views, Telling(run.target.look, with_patches=shown.patch, names_items=True))
 
     run.write(change_sheet(views), told)
-    code = _tell_conflicts(read.conflicts)
+    code = _tell_conflicts(read.conflicts, redaction)
     if not views and not code:
         raise nothing_found(run, found, found.name, 0, since_ms, until_ms)
     run.note(f"{counted(len(views), 'change')} shown.")
@@ -123,7 +123,7 @@ def as_of(
     _tell_state(run, state, items.count, f"{found.name} as of {at_text(at)}", are_guesses_shown=best_effort)
     run.note_plan(plan)
     run.note_unsealed(found, plan.unsealed, f"{counted(len(plan.files), 'file')} read")
-    return _tell_conflicts(state.conflicts) or (NOT_COVERED if strict and state.unknown else FOUND)
+    return _tell_conflicts(state.conflicts, redaction) or (NOT_COVERED if strict and state.unknown else FOUND)
 
 
 # --- what is told beside the answer ---
@@ -139,12 +139,12 @@ def _list_conflicts(run: "Invocation", conflicts: Any, redaction: Any) -> int:
     return FOUND if conflicts else NOT_FOUND
 
 
-def _tell_conflicts(conflicts: Any) -> int:
+def _tell_conflicts(conflicts: Any, redaction: Any) -> int:
     """Names the items that are left out because evidence contradicts itself; the exit code."""
     from query.history import conflict_error
 
     for conflict in conflicts:
-        tell(conflict_error([conflict]))
+        tell(conflict_error([conflict], redaction))
     return FAILED if conflicts else FOUND
 
 

@@ -103,6 +103,7 @@ def verify(
         )
         try:
             which = Which(since=since, until=until, during=during)
+            demand = replace(demand, redaction=run.redaction_of(run.archive.trail(table).table_name))
             found = _verified(run, table, demand, which, has_max_age=max_age is not None)
             if scan or reconcile is not None:
                 _reconcile(run, table, found, reconcile, settle_ms)

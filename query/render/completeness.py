@@ -13,9 +13,9 @@ from query.coverage import Uncovered
 from query.image_chain import ImageBreak, LinkEnd
 from query.instant import format_ms
 from query.reconcile import ItemDifference, Reconciliation
+from query.redaction import Redaction
 from query.render.findings import finding_lines, wrapped
 from query.render.ids import short_ids
-from query.render.redaction import Redaction
 from query.render.sheet import Column, Json, Sheet, as_json
 from query.render.story import key_text
 from query.render.text import Look, counted, elide, visible

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from query.instant import format_ms
 from query.operate.finding import Finding, failed, not_checked, passed
+from query.redaction import Redaction
 from query.render.findings import finding_lines, wrapped
 from query.render.ids import short_ids
-from query.render.redaction import Redaction
 from query.render.sheet import Column, Sheet, as_json
 from query.render.story import key_text
 from query.render.text import Look, counted, elide, grouped, visible

@@ -16,8 +16,8 @@ from archiver.format.values import plain, plain_attributes
 from query.actor import Actor
 from query.diff import AttributeChange
 from query.instant import format_ms
+from query.redaction import Redaction
 from query.render.ids import short_ids
-from query.render.redaction import Redaction
 from query.render.sheet import dump, local_text
 from query.render.text import Look, counted, elide, pad, visible, width_of
 from query.render.views import ChangeView

@@ -6,7 +6,7 @@ Invariant: every image, key and value that leaves a view has passed its redactio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -15,11 +15,9 @@ from query.actor import Actor
 from query.answer import Change, State, Version
 from query.diff import AttributeChange, Step, changed_attributes, changes, touches
 from query.instant import Instant, format_ms
-from query.render.redaction import Redaction
+from query.redaction import NOTHING_REDACTED, Redaction
 from query.render.sheet import Json
 from query.rev import Rev
-
-NOTHING_REDACTED: Final = Redaction()
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class ChangeView:
     @cached_property
     def made_by(self) -> Actor:
         """Who made it."""
-        return self.change.made_by
+        return self.redaction.made_by(self.change)
 
     @cached_property
     def changes(self) -> tuple[AttributeChange, ...] | None:
@@ -86,7 +84,7 @@ class AnswerView:
     def made_by(self) -> Actor | None:
         """Who made the change that the version began with; None where no change began it."""
         change = None if self.version is None else self.version.change
-        return None if change is None else change.made_by
+        return None if change is None else self.redaction.made_by(change)
 
 
 @dataclass(frozen=True, slots=True)

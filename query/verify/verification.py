@@ -9,6 +9,7 @@ from archiver.format.layout import Trail
 from archiver.format.log_entry import AcknowledgeEntry
 from archiver.format.note import SignedNote
 from query.note_check import PublicKey
+from query.redaction import NOTHING_REDACTED, Redaction
 from query.verify.heads import PinnedCheckpoint
 from query.verify.problem import CODES, Problem, Verdict, exit_code
 
@@ -28,6 +29,7 @@ class Demand:
     """What is asked. Times are epoch ms; a range is half open and None where it was not given.
 
     `max_age_ms` None: no seal is too old. `checks_from` is the size of the log below which objects are only listed.
+    `redaction` masks item keys in what is told.
     """
 
     level: Level
@@ -38,6 +40,7 @@ class Demand:
     since_ms: int | None = None
     until_ms: int | None = None
     checks_from: int = 0
+    redaction: Redaction = NOTHING_REDACTED
 
     @property
     def has_range(self) -> bool:
@@ -90,7 +93,9 @@ class Verification:
             self._counts[problem.code] = self._counts.get(problem.code, 0) + 1
             if self._counts[problem.code] <= MOST_PROBLEMS:
                 # Whoever writes to an archive chooses names, also such as are no text, which no report could hold.
-                self.problems.append(Problem(problem.code, _text(problem.name), _text(problem.detail)))
+                self.problems.append(
+                    Problem(problem.code, _text(problem.name), _text(self.demand.redaction.text(problem.detail)))
+                )
 
     def skip(self, what: str, why: str) -> None:
         """Says that something was not looked at."""

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from archiver.format.layout import Trail
 from query.answer import Basis, Change, Outcome, State
 from query.errors import UsageError
+from query.redaction import Redaction
 from query.render.formats import text_of, write_parquet
 from query.render.ids import short_ids
 from query.render.records import change_sheet, difference_sheet, state_sheet
-from query.render.redaction import MASK, Redaction
 from query.render.story import Telling, heading, patch_lines, story
 from query.render.text import Look, elide, grouped, size_text, visible, width_of
 from query.render.views import ChangeView, StateView
@@ -342,10 +342,11 @@ def test_what_is_redacted_is_in_no_output(tmp_path):
 
 def test_a_redacted_change_is_still_a_change():
     """That the card changed is part of the history; what it was is not."""
-    row = orjson.loads(
-        written(change_sheet([view({"card": {"S": "1"}}, {"card": {"S": "2"}}, Redaction.of(["card"]))]), "jsonl")
-    )
-    assert row["changes"] == [{"path": "card", "old": MASK, "new": MASK}]
+    redaction = Redaction.of(["card"], b"a key")
+    row = orjson.loads(written(change_sheet([view({"card": {"S": "1"}}, {"card": {"S": "2"}}, redaction)]), "jsonl"))
+    one, other = redaction.mask({"S": "1"}), redaction.mask({"S": "2"})
+    assert row["changes"] == [{"path": "card", "old": one, "new": other}]
+    assert one != other
 
 
 def test_a_redaction_that_cannot_be_read_is_refused():
