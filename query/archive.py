@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archiver.format.layout import Trail
 from query.actor import Attribution
@@ -23,6 +25,9 @@ from query.settings import Settings
 from query.source import Access, Source, open_source
 from query.table import Table, key_schema_of
 from query.table_ref import parse_table_ref
+
+if TYPE_CHECKING:
+    from query.sql_session import SqlAnswer, SqlSession
 
 Clock = Callable[[], int]
 
@@ -61,6 +66,7 @@ class Archive:
         seals: SealReader | None = None,
         derived: Source | None = None,
         actor_attribute: Mapping[str, str] | None = None,
+        settings: Settings | None = None,
         redact: Mapping[str, Sequence[str]] | None = None,
         redaction_key: bytes | None = None,
     ) -> None:
@@ -73,6 +79,7 @@ class Archive:
         self._zone = zone
         self._seals = seals
         self._actor_attribute = actor_attribute or {}
+        self._settings = settings or Settings()
         self._redact = redact or {}
         self._redaction_key = redaction_key or random_key()
 
@@ -105,6 +112,30 @@ class Archive:
     def trail(self, ref: str) -> Trail:
         """The trail that a reference names; nothing of it is listed. Raises as `table`."""
         return find_trail(trails(self._source), parse_table_ref(ref))
+
+    @cached_property
+    def _sql(self) -> "SqlSession":
+        return self.sql_session()
+
+    def sql(self, statement: str) -> "SqlAnswer":
+        """The answer to one SQL statement that reads; `docs/sql.md` names the relations. What is redacted is masked.
+
+        Only what the statement names is read, once for each archive opened. Raises UsageError, with the engine's words,
+        for what is no such statement; SealMismatch, CorruptSegment or UnreadableArchive for evidence.
+        """
+        return self._sql.ask(statement)
+
+    def sql_session(self, *, with_derived: bool = True) -> "SqlSession":
+        """A database of its own for statements; with runs or, as `table`, without."""
+        from query.locked import LockedDatabase  # noqa: PLC0415
+        from query.sql_session import SqlSession  # noqa: PLC0415
+
+        return SqlSession(
+            trails(self._source),
+            lambda trail: self._table(trail, with_derived=with_derived),
+            LockedDatabase(memory_limit=self._settings.memory_limit, threads=self._settings.threads),
+            now_ms=self._now_ms,
+        )
 
     def _table(self, trail: Trail, *, with_derived: bool) -> Table:
         names = self._key_schema.get(trail.table_name) or self._key_schema.get(ANY_TABLE)
@@ -226,6 +257,9 @@ def open_archive(
         zone=zone or settings.tz,
         seals=_seal_reader(source, access, pinned_key or settings.pinned_key) if is_checked else None,
         derived=derived,
+        settings=replace(
+            settings, memory_limit=memory_limit or settings.memory_limit, threads=threads or settings.threads
+        ),
     )
 
 

@@ -51,6 +51,7 @@ COMMANDS: Final = (
     ),
     ("prove", "query.cli.prove:prove", _PROVE, "Write the proof of one change."),
     ("verify-proof", "query.cli.prove:verify_proof", _PROVE, "Check the proof of one change against a public key."),
+    ("sql", "query.cli.sql:sql", _ELSEWHERE, "Ask in SQL what the trails of an archive tell."),
     (
         "athena",
         "query.cli.athena:athena",

@@ -79,7 +79,7 @@ class Invocation:
     def table(self, ref: str) -> "Table":
         """The table asked about, with its runs unless evidence alone is to answer. Raises as `Archive.table`."""
         found = self.archive.table(ref, with_derived=not self.options.no_derived)
-        self._note_redaction(found.name)
+        self.note_redaction(found.name)
         return found
 
     def redaction(self, table: "Table") -> Redaction:
@@ -90,7 +90,8 @@ class Invocation:
         """What is never shown of a table by name, where no trail is read."""
         return Redaction.of(self.settings.table(table_name).redact, self._redaction_key)
 
-    def _note_redaction(self, table_name: str) -> None:
+    def note_redaction(self, table_name: str) -> None:
+        """Says what is masked of a table."""
         paths = self.settings.table(table_name).redact
         if paths:
             alike = "wherever that key is used" if self.settings.redaction_key else "in this answer only"

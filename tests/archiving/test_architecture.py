@@ -139,9 +139,9 @@ def test_cryptography_is_imported_where_one_signs_and_where_one_checks():
     assert importers("cryptography") == {"archiver/signer.py", "query/note_check.py"}
 
 
-def test_duckdb_is_imported_in_one_file():
-    """Limits and access to files are set where the connection is made, once."""
-    assert importers("duckdb") <= {"query/engine.py"}
+def test_duckdb_is_imported_in_two_files():
+    """Limits and access to files are set where a connection is made: one for our statements, one for a person's."""
+    assert importers("duckdb") <= {"query/engine.py", "query/locked.py"}
 
 
 def clock_readings(module: str) -> set[str]:

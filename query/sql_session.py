@@ -1,0 +1,156 @@
+"""SQL over an archive: what a statement names is read and copied, then the statement runs where nothing else is.
+
+Invariants: a relation that no statement named is not there, rather than empty; what is there was read through the gate.
+Coverage, changes and baselines are read apart, each only if a statement needs it, and once a session.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from archiver.format.layout import Trail
+from query.conflicts import Conflict
+from query.coverage import Coverage
+from query.engine import sql
+from query.locked import Filling, LockedDatabase
+from query.sql_fill import TrailFilling
+from query.surface import OF_CHANGES, OF_STATES, RELATIONS, named_relations, named_schemas, quoted, schema_names
+from query.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TABLES_TOLD: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One table that a statement names: its schema, what the trail covers, whether it was asked about states, and the
+    changes in conflict, whose items are in no relation.
+    """
+
+    schema: str
+    table: Table
+    coverage: Coverage
+    has_states: bool
+    conflicts: tuple[Conflict, ...]
+
+
+class SqlAnswer:
+    """The rows of a statement. Iterate `batches` once, or take them whole with `arrow`; polars, pandas and DuckDB take
+    the answer as it is (`__arrow_c_stream__`).
+    """
+
+    def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], asked: "Sequence[Asked]") -> None:
+        self.schema = schema
+        self.batches = batches
+        self.asked = tuple(asked)
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Changes that evidence tells in two ways, of all tables named: their items are left out everywhere."""
+        return tuple(conflict for one in self.asked for conflict in one.conflicts)
+
+    def arrow(self) -> pa.Table:
+        """All rows as an Arrow table; once `batches` were read, none."""
+        return self._table
+
+    def df(self) -> Any:
+        """All rows as a pandas data frame, if pandas is installed."""
+        return self._table.to_pandas()
+
+    def pl(self) -> Any:
+        """All rows as a polars data frame, if polars is installed."""
+        import polars as pl  # noqa: PLC0415  an extra
+
+        return pl.from_arrow(self._table)
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        return pa.Table.from_batches(self.batches, schema=self.schema)
+
+
+@dataclass(slots=True)
+class _Filled:
+    """What of a trail is in the database by now."""
+
+    filling: TrailFilling
+    table: Table
+    coverage: Coverage
+    has_changes: bool = False
+    has_states: bool = False
+    conflicts: tuple[Conflict, ...] = field(default=())
+
+
+class SqlSession:
+    """Statements over one archive. `open_table` gives the table of a trail, with its redaction."""
+
+    def __init__(
+        self,
+        trails: "Sequence[Trail]",
+        open_table: Callable[[Trail], Table],
+        database: LockedDatabase,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.schemas: Mapping[str, Trail] = schema_names(trails)
+        self._open_table = open_table
+        self._database = database
+        self._now_ms = now_ms
+        self._filled: dict[str, _Filled] = {}
+        with database.filling() as filling:
+            filling.run(sql("surface_functions"))
+
+    def ask(self, statement: str) -> SqlAnswer:
+        """The answer to one statement.
+
+        Raises UsageError, with the engine's words, for one that is none or does more than read; as `Archive.table` and
+        `Table.changes` for evidence that cannot be read.
+        """
+        self._database.check(statement)
+        schemas = named_schemas(statement, list(self.schemas))
+        relations = named_relations(statement) if schemas else set()
+        needs_states = not relations.isdisjoint(OF_STATES)
+        needs_changes = needs_states or not relations.isdisjoint(OF_CHANGES)
+        for schema in schemas if relations else ():
+            with self._database.filling() as filling:
+                self._fill(filling, schema, needs_changes=needs_changes, needs_states=needs_states)
+        asked = [
+            Asked(schema, one.table, one.coverage, needs_states, one.conflicts if needs_changes else ())
+            for schema in schemas
+            if (one := self._filled.get(schema)) is not None
+        ]
+        batches = self._database.batches(statement, hint=self._hint(schemas))
+        first = next(batches)
+        return SqlAnswer(first.schema, batches, asked)
+
+    def _hint(self, named: "Sequence[str]") -> str:
+        """What to type instead: of a table that was named its relations, else the tables."""
+        if named:
+            return f"{quoted(named[0])} has {', '.join(RELATIONS)}; see ddbtrail sql --help"
+        names = [quoted(name) for name in self.schemas]
+        more = ", …" if len(names) > _TABLES_TOLD else ""
+        return f"name a table of the archive: {', '.join(names[:_TABLES_TOLD]) or 'there is none'}{more}"
+
+    def _fill(self, filling: Filling, schema: str, *, needs_changes: bool, needs_states: bool) -> None:
+        filled = self._filled.get(schema)
+        if filled is None:
+            table = self._open_table(self.schemas[schema])
+            copied = TrailFilling(table, schema)
+            filled = _Filled(copied, table, copied.begin(filling, asked_at_ms=self._now_ms()))
+        if needs_changes and not filled.has_changes:
+            filled.conflicts = filled.filling.changes(filling)
+        if needs_states and not filled.has_states:
+            filled.filling.baselines(filling)
+        filled.has_changes |= needs_changes
+        filled.has_states |= needs_states
+        self._filled[schema] = filled
