@@ -79,7 +79,7 @@ ARCHIVER: Final = Kind(
 # and the libraries that only they need, are for people.
 COMPACTOR: Final = Kind(
     "compactor",
-    re.compile(r"archiver/(__init__|format/\w+)\.py|query/(?!(cli|operate|render|verify)/).+\.(py|sql)"),
+    re.compile(r"archiver/(__init__|format/\w+)\.py|query/(?!(cli|operate|render|spark|verify)/).+\.(py|sql)"),
     COMPACTION_LOCK,
     _SDK | {"cryptography", "cyclopts", "rich"},
     "it only makes runs, with the runtime's boto3: mend requirements/compaction.in, type: make lock-lambda",

@@ -18,7 +18,7 @@ from archiver.format.layout import Trail, stream_name
 from archiver.format.log_entry import BaselineEntry, KeyRotationEntry, OpenEntry, SegmentEntry
 from archiver.format.seal import seal_name
 from query.derived.columns import RUN_SCHEMA
-from query.derived.description import Digested, RunDescription, Span
+from query.derived.description import Digested, Part, RunDescription, Span
 from query.derived.levels import Piece, until_ms, wanted_runs
 from query.derived.lineage import Counted, gathered, with_lineage
 from query.derived.live import LiveRun, live_runs, read_run, run_names
@@ -105,18 +105,11 @@ class Compactor:
         name = RunName(pieces[0].name.start, pieces[-1].name.end)
         folder = self._trail.prefix + name.folder
         sealed_to_ms = seals[-1].seal.interval.to_ms if seals else runs[-1].description.sealed_to_ms
-        with tempfile.TemporaryDirectory(prefix="ddbtrail-compact-") as work, self._engine.ask() as question:
-            read_sources(question, run_files(self._derived, runs), self._segment_files(fresh), fresh)
-            spans = tuple(Span(*row) for row in question.rows("run_spans"))
+        with tempfile.TemporaryDirectory(prefix="ddbtrail-compact-") as work:
+            written = self._write_rows(Path(work), folder, runs, fresh)
             rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in fresh)
-            counted = Counted()
-            tables = counted.through(rows_in_order(question))
-            parts = [
-                self._put_part(folder, written)
-                for written in write_parts(Path(work), tables, RUN_SCHEMA, "run", with_index=True)
-            ]
-            found = sum(written.part.rows for written in parts)
-            if found != rows or sum(span.rows for span in spans) != rows:
+            found = sum(part.rows for part in written.parts)
+            if found != rows or sum(span.rows for span in written.spans) != rows:
                 raise SealMismatch(
                     f"the segments of {folder} have {found} rows, their seals say {rows}",
                     why="digest-mismatch: what was sealed of them is not true",
@@ -137,11 +130,11 @@ class Compactor:
                 seal=seal,
                 previous_sha256=runs[0].description.previous_sha256 if runs else seals[0].seal.previous_sha256,
                 rows=rows,
-                repeats=counted.repeats,
-                contradictions=counted.contradictions,
-                imageless=counted.imageless,
-                spans=spans,
-                parts=tuple(written.part for written in parts),
+                repeats=written.repeats,
+                contradictions=written.contradictions,
+                imageless=written.imageless,
+                spans=written.spans,
+                parts=written.parts,
                 segments=table,
                 segment_count=len(segments),
                 sealed_to_ms=sealed_to_ms,
@@ -158,6 +151,21 @@ class Compactor:
         all_bytes = part_bytes + index_bytes + table.bytes + len(description.compose())
         made = MadeRun(name, len(runs), len(fresh), rows, part_bytes, all_bytes)
         return Made(LiveRun(folder, description), made)
+
+    def _write_rows(
+        self, work: Path, folder: str, runs: Sequence[LiveRun], fresh: Sequence[SealedSegment]
+    ) -> "RowsOfRun":
+        """The parts of a run of smaller ones and of segments, put into its folder as they become whole."""
+        with self._engine.ask() as question:
+            read_sources(question, run_files(self._derived, runs), self._segment_files(fresh), fresh)
+            spans = tuple(Span(*row) for row in question.rows("run_spans"))
+            counted = Counted()
+            tables = counted.through(rows_in_order(question))
+            parts = tuple(
+                self._put_part(folder, written).part
+                for written in write_parts(work, tables, RUN_SCHEMA, "run", with_index=True)
+            )
+        return RowsOfRun(parts, spans, counted.repeats, counted.contradictions, counted.imageless)
 
     def _put_part(self, folder: str, written: WrittenPart) -> WrittenPart:
         assert written.index_path is not None
@@ -193,6 +201,17 @@ class Compactor:
         ]
         kept = [segment for segment in recent if segment.is_recent(sealed_to_ms)]
         return [*kept, *own, *fresh]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOfRun:
+    """The parts of a run, which are in their place, and what its description says of its rows."""
+
+    parts: tuple[Part, ...]
+    spans: tuple[Span, ...]
+    repeats: int
+    contradictions: int
+    imageless: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +271,16 @@ def read_sources(
     question: Question, runs: Sequence[EvidenceFile], segments: Sequence[EvidenceFile], sealed: Sequence[SealedSegment]
 ) -> None:
     """Makes the rows of runs and segments the relation `hinted`, in no order."""
+    read_unhinted(question, runs, segments, [segment.entry for segment in sealed])
+    question.run("run_rows_hinted" if question.rows("run_has_missing_hints")[0][0] else "run_rows_as_hinted")
+
+
+def read_unhinted(
+    question: Question, runs: Sequence[EvidenceFile], segments: Sequence[EvidenceFile], entries: Sequence[int]
+) -> None:
+    """Makes the rows of runs and segments the relation `unordered`, key text as each of them has it; `entries` are the
+    numbers of the segments in the log.
+    """
     if runs:
         question.check(runs, "run")
         question.set("run_files", [str(file.path) for file in runs])
@@ -259,11 +288,10 @@ def read_sources(
     if segments:
         question.check(segments, "segment")
         question.set("segment_files", [str(file.path) for file in segments])
-        question.set("segment_entries", [segment.entry for segment in sealed])
+        question.set("segment_entries", list(entries))
         question.run("run_rows_of_segments")
     origin = {(True, True): "both", (True, False): "runs", (False, True): "segments"}
     question.run(f"run_rows_from_{origin.get((bool(runs), bool(segments)), 'nothing')}")
-    question.run("run_rows_hinted" if question.rows("run_has_missing_hints")[0][0] else "run_rows_as_hinted")
 
 
 def rows_in_order(question: Question) -> Iterator[pa.Table]:
