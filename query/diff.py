@@ -111,7 +111,7 @@ def _attributes(image: Image | None) -> Mapping[str, Any]:
 
 
 def _is_same(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bool:
-    if old is None or new is None or old == new:
+    if old is None or new is None or old == new or ("S" in old and "S" in new):
         return old == new
     return comparable(old) == comparable(new)
 
@@ -131,7 +131,7 @@ def _of_list(old: Sequence[Any], new: Sequence[Any], above: tuple[Step, ...]) ->
 def _of_value(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, steps: tuple[Step, ...]
 ) -> Iterator[AttributeChange]:
-    if _is_same(old, new):
+    if old == new:
         return
     if old is None or new is None:
         yield AttributeChange(compose_path(steps), "+" if old is None else "-", old, new, steps)
@@ -139,7 +139,7 @@ def _of_value(
         yield from _of_map(old["M"], new["M"], steps)
     elif "L" in old and "L" in new:
         yield from _of_list(old["L"], new["L"], steps)
-    else:
+    elif not _is_same(old, new):
         yield AttributeChange(compose_path(steps), "~", old, new, steps)
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from archiver.format.record import item_key_text, key_hints
 from query.answer import Basis, Change, Outcome, State, Version
+from query.blame import Blame, blame
 from query.catalog import Baseline
 from query.derived.by_key import Wanted
 from query.derived.key_range import RowKey
-from query.diff import AttributeChange
+from query.diff import AttributeChange, parse_path
 from query.diff import changes as attribute_changes
 from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCoverage
 from query.explain import explain
@@ -26,6 +27,7 @@ from query.state import reconstruct
 from query.versioned import Versioned, version_at
 
 if TYPE_CHECKING:
+    from query.coverage import TableEnd
     from query.table import Table, When
 
 _RAISE: Final = object()
@@ -166,6 +168,45 @@ class Item(Versioned):
         if isinstance(resolved, Instant):
             return self.as_of(resolved)
         return self._version_at(resolved)
+
+    def blame(
+        self,
+        when: "When" = "now",
+        *,
+        attributes: Sequence[str] = (),
+        nested: bool = False,
+        removed: bool = False,
+    ) -> tuple[Blame, ...]:
+        """Which change set each attribute that the item had then: those of top level, each nested value, or some.
+
+        Raises NotYetCreated, AlreadyDeleted or OutsideCoverage where it had none; IdentityConflict, UsageError.
+        """
+        answer = self.state(when)
+        if answer.state.image is None or answer.state.outcome is not Outcome.EXISTED:
+            raise self._no_version(answer)
+        seen = self._changes
+        if isinstance(answer.at, Instant):
+            at_ms = answer.at.ms
+            seen = [change for change in seen if change.effective_ms <= at_ms]
+        elif answer.version is not None and answer.version.change is not None:
+            at_ms = answer.version.change.effective_ms
+            seen = [change for change in seen if change.order <= answer.version.change.order]
+        paths = [parse_path(path) for path in attributes]
+        return blame(
+            seen,
+            answer.state.image,
+            at_ms,
+            ends=self._ends,
+            paths=paths,
+            is_nested=nested,
+            with_removed=removed,
+        )
+
+    @property
+    def _ends(self) -> "Sequence[TableEnd]":
+        """Where its table was deleted and made again; coverage is only read where that may be."""
+        tables = {stream.table_id for stream in self.table.evidence.streams.values()} - {None}
+        return self.table.coverage().ends if len(tables) > 1 else ()
 
     def diff(self, older: "When" = "~1", newer: "When" = "last") -> Diff:
         """The attribute changes from one version to another; by default those of the last change."""

@@ -28,6 +28,7 @@ COMMANDS: Final = (
     ("history", "query.cli.item:history", _ONE_ITEM, "Show the changes of an item, newest first."),
     ("get", "query.cli.item:get", _ONE_ITEM, "Show an item as it was at an instant, or as it is now."),
     ("diff", "query.cli.item:diff", _ONE_ITEM, "Show what differs between two versions of an item."),
+    ("blame", "query.cli.blame:blame", _ONE_ITEM, "Show which change set each attribute of an item, and by whom."),
     ("log", "query.cli.table:log", _A_TABLE, "Show the changes of a whole table, newest first."),
     ("as-of", "query.cli.table:as_of", _A_TABLE, "Show a whole table as it was at an instant."),
     (

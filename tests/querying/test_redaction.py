@@ -170,6 +170,17 @@ ASKED: dict[str, list[tuple[str, ...]]] = {
         ("cards", *KEY, "--from", "~9"),
         ("cards", CUSTOMER, "77"),
     ],
+    "blame": [
+        ("cards", *KEY),
+        ("cards", *KEY, "--nested", "--removed"),
+        ("cards", *KEY, "--attr", "card", "--attr", "meta.by"),
+        ("cards", *KEY, "--attr", "nothing"),
+        ("cards", CUSTOMER, "4"),
+        ("cards", *GONE),
+        ("cards", CUSTOMER, "77"),
+        ("cards", *CONTRADICTED),
+        ("cards", *KEY, "--explain"),
+    ],
     "log": [
         ("cards",),
         ("cards", "-p", "--full"),
