@@ -49,19 +49,21 @@ class Engine:
         self._database.execute(sql("time_zone"))
         self._database.execute(sql("optimizers"))
         self._database.execute(sql("macros"))
-        self._gate = Gate()
+        self._gate = Gate(threads)
+        self._threads = threads
 
     def ask(self) -> "Question":
         """A connection of its own, with temporary relations of its own, for one question. Close it."""
-        return Question(self._database.cursor(), self._gate)
+        return Question(self._database.cursor(), self._gate, self._threads)
 
 
 class Question:
     """The steps of one question on one connection."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, gate: Gate) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, gate: Gate, threads: int | None) -> None:
         self._connection = connection
         self._gate = gate
+        self.threads = threads  # None: as many as there are cores
         self._files: Sequence[EvidenceFile] = ()
         self._derived: Sequence[EvidenceFile] = ()
 
@@ -76,7 +78,7 @@ class Question:
 
     def beside(self) -> "Question":
         """Another question on the same engine, with temporary relations of its own."""
-        return Question(self._connection.cursor(), self._gate)
+        return Question(self._connection.cursor(), self._gate, self.threads)
 
     def load_changes(self, segments: Sequence[EvidenceFile], runs: Sequence[EvidenceFile]) -> None:
         """Reads segments and runs into the relation `loaded`, which every later question on the same engine sees."""
@@ -163,6 +165,28 @@ class Question:
     def register(self, relation: str, table: pa.Table) -> None:
         """Makes an Arrow table a relation of this question."""
         self._connection.register(relation, table)
+
+    @contextmanager
+    def reading(self, relation: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
+        """Makes batches, which are read once, a relation of this question; raises what they raise."""
+        raised: list[Exception] = []
+
+        def noted() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from batches
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        self._connection.register(relation, pa.RecordBatchReader.from_batches(schema, noted()))
+        try:
+            yield
+        except Exception:
+            if raised:
+                raise raised[0] from None
+            raise
+        finally:
+            self._connection.unregister(relation)
 
     def check(self, read: Sequence[EvidenceFile], kind: Kind) -> None:
         """Lets only whole files through, before any row of them is read. Raises SealMismatch or CorruptSegment."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Final, Literal
 
@@ -22,8 +22,9 @@ from query.sealed import check_sealed
 
 Kind = Literal["segment", "baseline", "run", "snapshot"]
 
-# Hashing lets other threads run, so files are checked on all cores; a handful of files is not worth the threads.
+# Hashing lets other threads run, so files are checked on all cores; a handful of small files is not worth the threads.
 _FILES_PER_THREAD: Final = 16
+_BYTES_PER_THREAD: Final = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Gate:
     for a file that has kept its size and its times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads or os.cpu_count() or 1
         self._passed: set[tuple[EvidenceFile, Kind, int, int, int]] = set()
 
     def check(self, files: Sequence[EvidenceFile], kind: Kind) -> None:
@@ -55,11 +57,12 @@ class Gate:
         # What a file looks like is noted before it is read: one that is replaced in between is read once more.
         seen = [(file, kind, *_looks(file, kind)) for file in files]
         fresh = [look for look in seen if look not in self._passed]
-        if len(fresh) < 2 * _FILES_PER_THREAD:
+        is_much = len(fresh) >= 2 * _FILES_PER_THREAD or sum(look[2] for look in fresh) >= 2 * _BYTES_PER_THREAD
+        if not is_much:
             for file, *_ in fresh:
                 _check_file(file, kind)
         else:
-            with ThreadPoolExecutor(os.cpu_count()) as threads:
+            with ThreadPoolExecutor(self._threads) as threads:
                 for _ in threads.map(lambda look: _check_file(look[0], kind), fresh):
                     pass
         self._passed.update(fresh)
@@ -78,10 +81,11 @@ def _looks(file: EvidenceFile, kind: Kind) -> tuple[int, int, int]:
 
 def _check_file(file: EvidenceFile, kind: Kind) -> None:
     try:
-        content = file.path.read_bytes()
         if kind in {"run", "snapshot"}:
-            check_sealed(file.name, sha256(content).hexdigest(), file.sha256 or "none")
+            with file.path.open("rb") as opened:  # large: not all of it in memory
+                check_sealed(file.name, file_digest(opened, "sha256").hexdigest(), file.sha256 or "none")
             return
+        content = file.path.read_bytes()
         if file.is_sealed:
             check_sealed(file.name, sha256(content).hexdigest(), file.sha256 or "none")
         if not has_pair(content, METADATA_KIND, kind.encode()):

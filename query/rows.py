@@ -14,7 +14,7 @@ from query.derived.names import SnapshotName
 from query.derived.segment_table import SealedSegment, read_segment_table
 from query.engine import Question
 from query.errors import DerivedGone, UnreadableArchive
-from query.gate import EvidenceFile
+from query.gate import EvidenceFile, Kind
 from query.plan import PlannedFile, changes_between, segments_between
 from query.sealed import missing
 from query.selection import Selection
@@ -125,13 +125,20 @@ class Reader:
             for part, size_bytes, ranges in self._by_key.extents(runs, wanted)
         ]
 
-    def layer(self, question: Question, kind: str, parts: Sequence[StoredObject], digests: Sequence[str]) -> None:
+    def layer(self, question: Question, kind: Kind, parts: Sequence[StoredObject], digests: Sequence[str]) -> None:
         """Makes the rows of a run or a snapshot the relation `layer`. Raises as `read`."""
-        assert self.derived is not None
-        files = derived_files(self.derived, parts, digests)
-        question.check(files, "run" if kind == "run" else "snapshot")
+        files = self.derived_files(question, kind, parts, digests)
         question.set("layer_files", [str(file.path) for file in files])
         question.run(f"layer_of_{kind}")
+
+    def derived_files(
+        self, question: Question, kind: Kind, parts: Sequence[StoredObject], digests: Sequence[str]
+    ) -> list[EvidenceFile]:
+        """The parts of a run or a snapshot as local files that were checked. Raises as `read`."""
+        assert self.derived is not None
+        files = derived_files(self.derived, parts, digests)
+        question.check(files, kind)
+        return files
 
     def snapshot(self, evidence: Evidence, floor: Baseline, at_ms: int) -> LiveSnapshot | None:
         """The newest snapshot at or before an instant that was made of a baseline, and of this log."""
@@ -164,20 +171,19 @@ class Reader:
         chosen = selection or self.everything
         return merged_spans(question, self.everything.runs, has_segments=bool(chosen.segments))
 
-    def read_baseline(self, question: Question, relation: str, baseline: Baseline | None) -> None:
-        """Makes a baseline the relation `floor` or `ceiling`, its digests checked first."""
+    def read_baseline(self, question: Question, relation: str, baseline: Baseline | None) -> list[EvidenceFile]:
+        """Makes a baseline the relation `floor` or `ceiling`, its digests checked first; its parts as local files."""
         if baseline is None:
             question.read_baseline(relation, [])
-            return
+            return []
         paths = self.source.fetch(baseline.parts)
         described = zip(paths, baseline.description.parts, baseline.parts, strict=True)
-        question.read_baseline(
-            relation,
-            [
-                EvidenceFile(path, stored.name, sha256=part.sha256, is_sealed=bool(baseline.is_sealed))
-                for path, part, stored in described
-            ],
-        )
+        files = [
+            EvidenceFile(path, stored.name, sha256=part.sha256, is_sealed=bool(baseline.is_sealed))
+            for path, part, stored in described
+        ]
+        question.read_baseline(relation, files)
+        return files
 
     def _fetch_runs(self, runs: Sequence[LiveRun]) -> list[EvidenceFile]:
         if not runs:

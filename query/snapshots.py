@@ -26,10 +26,11 @@ from query.derived.names import SnapshotName
 from query.derived.parts import WRITER, write_parts
 from query.derived.store import DerivedStore
 from query.engine import Engine, Question
-from query.layers import plan_layers, settle
+from query.layers import plan_layers
 from query.plan import neighbours
 from query.rows import Reader
 from query.selection import Selection
+from query.whole_table import ever_known
 
 # Beside those at the ends of months: as many changes as make reading them as dear as the snapshot, and again as much.
 _FEWEST_CHANGES: Final = 1_000_000
@@ -110,7 +111,7 @@ class SnapshotKeeper:
             if plan is None:
                 return None
             with self._engine.ask() as question:
-                if settle(question, reader, evidence, plan, is_whole=True) is not None:
+                if ever_known(question, reader, evidence, plan) is not None:
                     return self._write(question, name, run, floor)
             if base is None:
                 break

@@ -20,17 +20,20 @@ from query.image_chain import MOST_BREAKS, ImageChain, image_chain
 from query.instant import Instant, format_ms
 from query.key import parse_key, parse_partition
 from query.key_schema import KeyAttribute, KeySchema
-from query.layers import LayerPlan, Settled, plan_layers, settle
+from query.layers import LayerPlan, plan_layers
+from query.placed import Placed
 from query.plan import ReadPlan, StatePlan, neighbours, plan_changes, plan_state
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
 from query.rows import Reader
 from query.selection import Selection
+from query.settled import Settled
 from query.source import Source
 from query.state import Moment, States, reconstruct
 from query.table_state import TableState
 from query.when import parse_when_or_rev
 from query.where import Condition, where_changes
+from query.whole_table import whole_table
 
 if TYPE_CHECKING:
     from query.collection import Collection
@@ -197,7 +200,7 @@ class Table:
                 plan = table._plan_state(at, moment)  # noqa: SLF001  it is a table
                 return reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment)
 
-            def told(states: States | Settled, plan: ReadPlan, *, has_floor: bool) -> TableState:
+            def told(states: States | Placed | Settled, plan: ReadPlan, *, has_floor: bool) -> TableState:
                 return TableState(
                     states,
                     plan,
@@ -212,7 +215,7 @@ class Table:
             layers = table._plan_layers(at, moment)  # noqa: SLF001
             if layers is not None:
                 question = table.engine.ask()
-                settled = settle(question, table.reader, table.evidence, layers)
+                settled = whole_table(question, table.reader, table.evidence, layers)
                 if settled is not None:
                     return told(settled, layers.read, has_floor=True)
                 question.close()

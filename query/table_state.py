@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from query.answer import State
 from query.instant import Instant
-from query.layers import Settled
+from query.placed import Placed
 from query.plan import ReadPlan
 from query.rev import Rev
+from query.settled import Settled
 from query.state import States
 from query.where import Condition, states_table, where_states
 
@@ -26,7 +27,7 @@ class TableState:
 
     def __init__(
         self,
-        states: States | Settled,
+        states: States | Placed | Settled,
         plan: ReadPlan,
         at: Instant | Rev,
         at_ms: int,

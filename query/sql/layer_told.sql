@@ -1,8 +1,7 @@
--- Of an older layer: how many items it has, and how many of them it adds; of how many it has a later change after all, in
+-- Of an older layer: how many items it adds; of how many it has a later change after all, in
 -- order or in time (one that arrived late, or a clock that stepped back); and of how many it tells the same change again.
 -- What is shown by a baseline has no place in the order, and a row with NULL would compare as the greatest.
 SELECT
-    count(*),
     count(*) FILTER (settled.item_key IS NULL),
     count(*) FILTER (
         layer.stream_label IS NOT NULL

@@ -39,3 +39,9 @@ CREATE MACRO changed_names(op, old_image, new_image) AS CASE op
     WHEN 'REMOVE' THEN json_keys(old_image)
     ELSE CASE WHEN old_image IS NOT NULL AND new_image IS NOT NULL THEN names_differing(old_image, new_image) END
 END;
+
+-- Where a row stands among the files of a question, the files of the newest layer first, and whether the item existed.
+CREATE MACRO place_at(file_rank, row, existed) AS (file_rank::BIGINT << 40) | (row::BIGINT << 1) | existed::BIGINT;
+CREATE MACRO rank_of(place) AS place >> 40;
+CREATE MACRO row_at(place) AS (place & 1099511627775) >> 1;
+CREATE MACRO existed_at(place) AS place & 1 = 1;

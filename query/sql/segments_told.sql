@@ -1,7 +1,7 @@
 -- Of the segments beside the runs: changes after the instant, changes that several rows tell differently, and images
 -- that were not carried.
 SELECT
-    (SELECT count(*) FROM changes WHERE changed_at_ms > getvariable('layers').at_ms),
+    (SELECT count(*) FROM changes WHERE changed_at_ms > $at_ms),
     (
         SELECT count(*)
         FROM (

@@ -1,0 +1,1 @@
+FROM existing_in_segments

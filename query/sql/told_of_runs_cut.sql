@@ -1,0 +1,1 @@
+CREATE OR REPLACE TEMP VIEW told_of_runs AS SELECT * FROM told_of_cut_runs
