@@ -23,7 +23,7 @@ PARTITIONS: Final = (("dt", "string"), ("hour", "int"))
 _NAME: Final = re.compile(r"[a-z0-9_]+")
 _NAME_LENGTH_MAX: Final = 255 - len("_changes")
 # What has no meaning of its own in a quoted text of Hive's language, or in a location template.
-_LOCATION: Final = re.compile(r"s3://[a-z0-9.-]+/[A-Za-z0-9!_.*()/=,:@&+ -]*")
+LOCATION: Final = re.compile(r"s3://[a-z0-9.-]+/[A-Za-z0-9!_.*()/=,:@&+ -]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def segments_location(archive_url: str, trail: Trail) -> str:
     """`s3://bucket/prefix/v1/account=…/segments/`. Raises UsageError for what Athena cannot read."""
     refuse_folder(archive_url)
     location = f"{archive_url.rstrip('/')}/{trail.prefix}segments/"
-    if _LOCATION.fullmatch(location) is None:
+    if LOCATION.fullmatch(location) is None:
         raise UsageError(
             f"{archive_url} cannot stand in a statement of Athena",
             why="its prefix has a quote, a brace or another character with a meaning there",
@@ -89,7 +89,7 @@ def statements(location: str, place: Place, since: str) -> tuple[Statement, ...]
     """The table over all segments from a day on (`YYYY-MM-DD`), its two views, and the prepared question."""
     changes, current = place.quoted("_changes"), place.quoted("_current")
     prepared = f"as_of_{place.name}"
-    as_of = f"PREPARE {prepared} FROM\n{_over('changes', changes, 'athena_as_of')}"
+    as_of = f"PREPARE {prepared} FROM\n{_over(_relation('changes', changes), 'athena_as_of')}"
     return (
         Statement("table", place.name, _table(location, place, since)),
         Statement("view", f"{place.name}_changes", _view(changes, "segments", place.quoted(), "athena_changes")),
@@ -137,13 +137,23 @@ def _table(location: str, place: Place, since: str) -> str:
 
 
 def _view(view: str, relation: str, source: str, statement: str) -> str:
-    return f"CREATE OR REPLACE VIEW {view} AS\n{_over(relation, source, statement)}"
+    return as_view(view, _relation(relation, source), statement)
 
 
-def _over(relation: str, source: str, statement: str) -> str:
-    """A statement over the one relation that it names, which is another table or view here."""
-    return f"WITH {relation} AS (SELECT * FROM {source})\nSELECT * FROM (\n{_sql(statement)}\n)"  # noqa: S608  names are checked, values are parameters
+def as_view(view: str, relations: str, statement: str) -> str:
+    """The view that shows what a statement finds in relations, given as what stands behind `WITH`."""
+    return f"CREATE OR REPLACE VIEW {view} AS\n{_over(relations, statement)}"
 
 
-def _sql(name: str) -> str:
+def _relation(name: str, source: str) -> str:
+    """A relation of a statement, which is another table or view here."""
+    return f"{name} AS (SELECT * FROM {source})"  # noqa: S608  names are checked, values are parameters
+
+
+def _over(relations: str, statement: str) -> str:
+    return f"WITH {relations}\nSELECT * FROM (\n{statement_text(statement)}\n)"
+
+
+def statement_text(name: str) -> str:
+    """One of the statements of `query/sql/`."""
     return files("query").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8").strip()
