@@ -3,7 +3,7 @@
 Invariant: absent and unknown are never None or an empty item: an outcome says which of the four answers it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import orjson
 from archiver.format.layout import Trail
 from archiver.format.values import native_attributes, plain_attributes
 from query.actor import NOBODY_NAMED, Actor, Attribution
+from query.diff import Step, changes, touches
 
 if TYPE_CHECKING:
     from query.tellers import Tellers
@@ -79,6 +80,19 @@ class Change:
     def order(self) -> tuple[str, str]:
         """Label and padded sequence number: the order of an item's changes."""
         return self.stream_label, self.sequence_number
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the stream carried the images that tell what changed."""
+        has_old = self.old_image is not None or self.op == "INSERT"
+        return has_old and (self.new_image is not None or self.op == "REMOVE")
+
+    def may_be_about(self, paths: Sequence[Sequence[Step]]) -> bool:
+        """Whether it touches one of some attributes; a change that cannot tell what it changed may."""
+        if not self.is_comparable:
+            return True
+        found = changes(self.old_image, self.new_image)
+        return any(touches(change.steps, path) for change in found for path in paths)
 
     @property
     def made_by(self) -> Actor:

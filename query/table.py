@@ -12,6 +12,7 @@ from query.catalog import Evidence
 from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import Coverage, coverage_of
 from query.derived.by_key import Wanted
+from query.diff import parse_path
 from query.engine import Engine, Question
 from query.errors import DerivedGone, UsageError
 from query.held_back import HeldBack, read_held_back
@@ -36,7 +37,9 @@ from query.where import Condition, where_changes
 from query.whole_table import whole_table
 
 if TYPE_CHECKING:
+    from query.change_stat import ChangeStat
     from query.collection import Collection
+    from query.compare import Comparison
     from query.item import Item
 
 _EVER_MS: Final = 2**62
@@ -263,16 +266,24 @@ class Table:
         until_ms: int | None = None,
         ops: Sequence[str] | None = None,
         where: str | None = None,
+        actor: str | None = None,
+        attributes: Sequence[str] = (),
         limit: int | None = None,
         reverse: bool = False,
     ) -> Changes:
-        """The changes of a half-open range of `changed_at` (epoch ms), each once."""
+        """The changes of a half-open range of `changed_at` (epoch ms), each once.
+
+        `attributes` are names or paths (`lines[2].qty`): a change is about one of them unless its images show that it
+        is not. Raises UsageError, UnreadableArchive, SealMismatch or CorruptSegment.
+        """
+        paths = [parse_path(attribute) for attribute in attributes]
+        is_narrowed = where is not None or actor is not None or bool(paths)
         values = {
             "since_ms": since_ms if since_ms is not None else -_EVER_MS,
             "until_ms": until_ms if until_ms is not None else _EVER_MS,
             "ops": list(ops) if ops else None,
             "is_reversed": reverse,
-            "most": limit if limit is not None and where is None else _EVER_MS,
+            "most": limit if limit is not None and not is_narrowed else _EVER_MS,
         }
 
         def read(table: "Table") -> tuple[list[Change], tuple[Conflict, ...]]:
@@ -288,7 +299,12 @@ class Table:
 
         found, conflicts = self.asked(read)
         if where is not None:
-            found = list(where_changes(list(found), where, self.redaction))[: limit if limit is not None else None]
+            found = list(where_changes(list(found), where, self.redaction))
+        if actor is not None:
+            found = [change for change in found if self.redaction.made_by(change).name == actor]
+        if paths:
+            found = [change for change in found if change.may_be_about(paths)]
+        found = found[:limit]
         return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms))
 
     def plan_changes(self, since_ms: int | None = None, until_ms: int | None = None) -> ReadPlan:
@@ -309,6 +325,26 @@ class Table:
                 return find_conflicts(question.rows("range_conflicts", EVER), table.reader.tellers())
 
         return self.asked(read)
+
+    def compare(self, older: When, newer: When) -> "Comparison":
+        """Which items were added, removed or modified from one moment to another; both as `as_of` takes them."""
+        from query.compare import compare  # noqa: PLC0415  it is made of tables
+
+        return self.asked(lambda table: compare(table, older, newer))
+
+    def stat(
+        self,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        ops: Sequence[str] | None = None,
+        actor: str | None = None,
+        attributes: Sequence[str] = (),
+    ) -> "ChangeStat":
+        """How many changes a half-open range of `changed_at` (epoch ms) has: by op, actor, attribute and day."""
+        from query.change_stat import change_stat  # noqa: PLC0415
+
+        return change_stat(self, since_ms=since_ms, until_ms=until_ms, ops=ops, actor=actor, attributes=attributes)
 
     def resolve(self, when: When) -> Instant | Rev:
         """A `when` as an instant or a revision. Raises UsageError; coverage is only read for `start` and `end`."""

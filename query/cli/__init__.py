@@ -32,6 +32,13 @@ COMMANDS: Final = (
     ("log", "query.cli.table:log", _A_TABLE, "Show the changes of a whole table, newest first."),
     ("as-of", "query.cli.table:as_of", _A_TABLE, "Show a whole table as it was at an instant."),
     (
+        "compare",
+        "query.cli.compare:compare",
+        _A_TABLE,
+        "Show which items of a table were added, removed or modified between two moments.",
+    ),
+    ("stats", "query.cli.counts:stats", _A_TABLE, "Show a table in figures."),
+    (
         "coverage",
         "query.cli.coverage:coverage",
         _PROVE,

@@ -26,6 +26,9 @@ def log(
     conflicts: Annotated[
         bool, Parameter(negative=(), help="List changes that two segments tell differently, instead.")
     ] = False,
+    stat: Annotated[
+        bool, Parameter(negative=(), help="Only how many, by op, actor, attribute, and day (minute, within 6 hours).")
+    ] = False,
     explain: Explain = False,
     options: Options = DEFAULTS,
 ) -> int:
@@ -34,6 +37,7 @@ def log(
     `--where` is a condition on change_id, op, changed_at, sequence_number, stream_label, item_key, item, old_item,
     old_image, new_image and actor. Exit code 1 says that no change matches.
     """
+    from query.cli.counts import show_stat
     from query.cli.histories import Filter
     from query.cli.invocation import Invocation, check_limit, parse_operations
     from query.cli.outcome import nothing_found
@@ -54,6 +58,8 @@ def log(
     redaction = run.redaction(found)
     if conflicts:
         return _list_conflicts(run, found.conflicts(), redaction)
+    if stat:
+        return show_stat(run, found, which, since_ms, until_ms, where)
     read = found.changes(
         since_ms=since_ms,
         until_ms=until_ms,
@@ -71,7 +77,7 @@ def log(
             yield from story(views, Telling(run.target.look, with_patches=shown.patch, names_items=True))
 
     run.write(change_sheet(views), told)
-    code = _tell_conflicts(read.conflicts, redaction)
+    code = tell_conflicts(read.conflicts, redaction)
     if not views and not code:
         raise nothing_found(run, found, found.name, 0, since_ms, until_ms)
     run.note(f"{counted(len(views), 'change')} shown.")
@@ -123,7 +129,7 @@ def as_of(
     _tell_state(run, state, items.count, f"{found.name} as of {at_text(at)}", are_guesses_shown=best_effort)
     run.note_plan(plan)
     run.note_unsealed(found, plan.unsealed, f"{counted(len(plan.files), 'file')} read")
-    return _tell_conflicts(state.conflicts, redaction) or (NOT_COVERED if strict and state.unknown else FOUND)
+    return tell_conflicts(state.conflicts, redaction) or (NOT_COVERED if strict and state.unknown else FOUND)
 
 
 # --- what is told beside the answer ---
@@ -139,7 +145,7 @@ def _list_conflicts(run: "Invocation", conflicts: Any, redaction: Any) -> int:
     return FOUND if conflicts else NOT_FOUND
 
 
-def _tell_conflicts(conflicts: Any, redaction: Any) -> int:
+def tell_conflicts(conflicts: Any, redaction: Any) -> int:
     """Names the items that are left out because evidence contradicts itself; the exit code."""
     from query.history import conflict_error
 

@@ -30,9 +30,7 @@ class ChangeView:
     @property
     def is_comparable(self) -> bool:
         """Whether the stream carried the images that tell what changed."""
-        change = self.change
-        has_old = change.old_image is not None or change.op == "INSERT"
-        return has_old and (change.new_image is not None or change.op == "REMOVE")
+        return self.change.is_comparable
 
     @cached_property
     def made_by(self) -> Actor:

@@ -468,6 +468,118 @@ def test_redacted_attributes_are_never_shown(ask, folder, tmp_path):
         assert re.search(r"\[redacted:[0-9a-f]{16}\]", answer.out)
 
 
+# --- the reviewer's desk ---
+
+
+def counts(answer, by):
+    return {row["value"]: row["count"] for row in answer.rows if row["by"] == by}
+
+
+def test_log_stat_counts_changes_by_op_actor_attribute_and_day(ask):
+    """Did it happen to others? One command, before anybody reads a line of the log."""
+    answer = ask("log", "orders", "--stat")
+    assert answer.code == 0
+    assert counts(answer, "op") == {"INSERT": 2, "MODIFY": 3, "REMOVE": 1}
+    assert counts(answer, "actor") == {None: 5, "dynamodb-ttl": 1}
+    assert counts(answer, "day") == {"2026-09-15": 2, "2026-09-16": 2, "2026-09-17": 2}
+    assert counts(answer, "attribute")["lines"] == 2
+    assert "6 changes counted" in answer.err
+    minutes = ask("log", "orders", "--stat", "--since", "2026-09-15", "--until", "2026-09-15T00:30:00Z")
+    assert counts(minutes, "minute") == {"2026-09-15T00:00": 1, "2026-09-15T00:01": 1}
+    some = ask("log", "orders", "--stat", "--attr", "lines", "--op", "modify", "--during", "2026-Q3")
+    assert counts(some, "op") == {"MODIFY": 1}
+    where = ask("log", "orders", "--stat", "--where", "item->>'$.status' = 'NEW'")
+    assert counts(where, "op") == {"INSERT": 1, "MODIFY": 1}
+    assert ask("log", "orders", "--stat", "--actor", "nobody").code == 1
+    assert ask("log", "ledger", "--stat").code == 4  # one item contradicts itself; the other one is counted
+
+
+def test_compare_shows_items_that_differ_between_two_moments(ask):
+    """What changed in Q3? Items, not changes: what was undone does not show."""
+    answer = ask("compare", "orders", "--from", "2026-09-15", "--to", "2026-09-18")
+    assert answer.code == 0
+    kinds = {(row["item_key"]["pk"], row["item_key"]["sk"]): row for row in answer.rows}
+    assert {key: row["diff_type"] for key, row in kinds.items()} == {
+        ("CUST#7", "ORDER#1"): "modified",
+        ("CUST#8", "ORDER#1"): "modified",
+    }
+    assert kinds["CUST#8", "ORDER#1"]["changes"] == [{"path": "n", "old": 1, "new": 2}]
+    gone = ask("compare", "orders", "--from", "2026-09-16", "--to", "2026-09-18")
+    assert [row["diff_type"] for row in gone.rows if row["item_key"]["sk"] == "ORDER#2"] == ["removed"]
+    stat = ask("compare", "orders", "--from", "2026-09-15", "--to", "2026-09-18", "--stat")
+    assert counts(stat, "diff_type") == {"added": 0, "removed": 0, "modified": 2}
+    assert counts(stat, "attribute")["status"] == 1
+    before = ask("compare", "orders", "--from", "2026-09-14", "--to", "2026-09-18")
+    assert before.rows == []
+    assert "cannot tell" in before.err
+    assert '"ORDER#1"' in before.err
+    assert ask("compare", "orders", "--from", "2026-09-14", "--to", "2026-09-18", "--strict").code == 3
+    assert ask("compare", "orders", "--from", "2026-09-15", "--to", "2026-09-18", "--exit-code").code == 1
+    assert ask("compare", "orders", "--from", "2026-09-18", "--to", "2026-09-18", "--exit-code").code == 0
+    assert ask("compare", "ledger", "--from", "2026-09-15", "--to", "now").code == 4
+
+
+def test_stats_tells_items_sizes_and_changes(ask):
+    """The first look at a table that somebody else wrote."""
+    answer = ask("stats", "orders", "--top", "1")
+    assert answer.code == 0
+    assert counts(answer, "table") == {"items": 2, "changes": 6}
+    assert counts(answer, "item") == {'{"pk":"CUST#7","sk":"ORDER#1"}': 3}
+    (largest,) = (row for row in answer.rows if row["by"] == "largest item")
+    image = ask("get", "orders", "CUST#7", "ORDER#1", "-o", "ddb-json").out.rstrip("\n")
+    assert (largest["value"], largest["size_bytes"]) == ('{"pk":"CUST#7","sk":"ORDER#1"}', len(image.encode()))
+    assert ask("stats", "orders", "--top", "-1").code == 2
+
+
+def test_blame_names_the_change_of_each_attribute(ask):
+    """Who set the status? One row per attribute; an item that is gone is answered as by `get`."""
+    answer = ask("blame", "orders", "CUST#7", "ORDER#1")
+    assert answer.code == 0
+    rows = {row["path"]: row for row in answer.rows}
+    assert (rows["status"]["value"], rows["status"]["change_id"], rows["status"]["times_changed"]) == (
+        "SHIPPED",
+        change_id("orders", 5),
+        2,
+    )
+    assert rows["lines"]["last_changed_at"] == "2026-09-16T00:00:00Z"
+    nested = {row["path"]: row for row in ask("blame", "orders", "CUST#7", "ORDER#1", "--nested").rows}
+    assert nested["lines[0].qty"]["change_id"] == change_id("orders", 3)
+    then = ask("blame", "orders", "CUST#7", "ORDER#1", "--at", "first", "--attr", "status")
+    assert [(row["value"], row["change_id"]) for row in then.rows] == [("NEW", change_id("orders", 1))]
+    older = {row["path"]: row for row in ask("blame", "orders", "CUST#8", "ORDER#1").rows}
+    assert (older["pk"]["reason"], older["n"]["reason"]) == ("before-first", None)
+    assert ask("blame", "orders", "CUST#7", "ORDER#2").code == 1
+    assert ask("blame", "orders", "CUST#7", "ORDER#1", "--attr", "nothing").code == 1
+    assert ask("blame", "keysonly", "a").code == 3
+    assert ask("blame", "ledger", "bad").code == 4
+
+
+def test_an_actor_comes_from_the_attribute_that_is_configured(ask, folder, tmp_path):
+    """In the log, in a history and in blame; what deleted an item is never the one who wrote it."""
+    (tmp_path / "ddbtrail.toml").write_text(
+        f'[archives.prod]\nurl = "{folder}"\n[archives.prod.tables.orders]\nactor_attribute = "status"\n'
+    )
+    asked = ("-a", "prod")
+    rows = ask("history", "orders", "CUST#7", "ORDER#1", *asked).rows
+    assert [(row["actor"], row["actor_source"]) for row in rows] == [
+        ("SHIPPED", "attribute:status"),
+        ("NEW", "carried:status"),
+        ("NEW", "attribute:status"),
+    ]
+    assert "NEW?" in ask("history", "orders", "CUST#7", "ORDER#1", "-o", "table", *asked).out
+    assert "written by SHIPPED" in ask("get", "orders", "CUST#7", "ORDER#1", *asked, "-o", "table").err
+    assert [row["op"] for row in ask("log", "orders", "--actor", "NEW", *asked).rows] == ["MODIFY", "INSERT"]
+    assert len(ask("history", "orders", "CUST#7", "--actor", "dynamodb-ttl", *asked).rows) == 1
+    stat = ask("log", "orders", "--stat", *asked)
+    assert {(row["value"], row["source"]): row["count"] for row in stat.rows if row["by"] == "actor"} == {
+        (None, "no-attribute"): 2,
+        ("NEW", "attribute:status"): 1,
+        ("NEW", "carried:status"): 1,
+        ("SHIPPED", "attribute:status"): 1,
+        ("dynamodb-ttl", "dynamodb-ttl"): 1,
+    }
+
+
 # --- exit codes and errors ---
 
 

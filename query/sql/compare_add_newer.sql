@@ -1,0 +1,1 @@
+INSERT INTO newer SELECT item_key, image, change_id, changed_at_ms FROM compare_batch

@@ -1,0 +1,1 @@
+INSERT INTO left_out SELECT unnest($item_keys::VARCHAR[])

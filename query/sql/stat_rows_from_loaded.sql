@@ -1,0 +1,1 @@
+CREATE OR REPLACE TEMP VIEW stat_rows AS SELECT * FROM stat_rows_of_loaded

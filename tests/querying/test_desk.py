@@ -1,0 +1,184 @@
+"""What a reviewer asks of a whole table: who and how much, what differs, what is new. Against the oracle, and by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from random import Random
+
+import orjson
+import pytest
+
+from query.actor import Attribution
+from query.change_stat import DAY_MS, MINUTE_MS, change_stat, stat_of_changes
+from query.diff import changes as differences
+from query.diff import parse_path, touches
+from tests.oracle import image_of, key_of
+from tests.querying.derived_worlds import Place, instant, large, make_world
+
+SEEDS = 10
+ACTORS = ["status", "rev", "é", '["a.b"]', '["$x"]', '["a[0]"]', "pk", "N", "lines[0].qty", "nowhere", '["~/"]']
+
+
+def text_names(change):
+    """The attributes of top level whose text differs; None if an image that should be there is not."""
+    if not change.is_comparable:
+        return None
+    old, new = (orjson.loads(image or "{}") for image in (change.old_image, change.new_image))
+    return {name for name in {*old, *new} if orjson.dumps(old.get(name)) != orjson.dumps(new.get(name))}
+
+
+def counted(found):
+    """The counts as a plain table."""
+    return {(one.by, one.value, one.source): one.changes for one in found.counts}
+
+
+def expected(changes, bucket):
+    """The same by a loop."""
+    told: Counter = Counter()
+    for change in changes:
+        told["op", change.op, None] += 1
+        actor = change.made_by
+        told["actor", actor.name, actor.source or actor.reason] += 1
+        for name in text_names(change) if text_names(change) is not None else [None]:
+            told["attribute", name, None] += 1
+        began_ms = change.changed_at_ms // bucket * bucket
+        unit, length = ("minute", 16) if bucket == MINUTE_MS else ("day", 10)
+        told[unit, instant(began_ms).spelled[:length], None] += 1
+    return dict(told)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_counts_are_those_of_the_changes_themselves(is_large, tmp_path, monkeypatch):
+    """Duplicates, conflicts, missing images, runs beside segments: what `changes` gives is what is counted."""
+    large(monkeypatch, is_large)
+    reasons: Counter = Counter()
+    for seed in range(SEEDS):
+        world = make_world(seed)
+        if world is None:
+            continue
+        rng = Random(seed)
+        place = Place(tmp_path / str(seed), key_names=world.key_names)
+        stage = rng.randrange(len(world.stages))
+        place.play(world, stage)
+        if rng.random() < 0.7:
+            place.compact()
+        place.play(world, len(world.stages) - 1)
+        table = place.table()
+        table.attribution = Attribution.of(rng.choice(ACTORS))
+        since_ms, until_ms = sorted(rng.choices([*world.times, world.times[-1] + 1], k=2))
+        for ends in ({}, {"since_ms": since_ms, "until_ms": until_ms + 1}):
+            for bucket in (DAY_MS, MINUTE_MS):
+                found, changes = change_stat(table, **ends, bucket=bucket), table.changes(**ends)
+                assert counted(found) == expected(changes, bucket), (seed, ends)
+                assert found.total == len(changes)
+                assert found.conflicts == changes.conflicts
+                reasons.update(one.source for one in found.counts if one.by == "actor")
+        check_filters(table, rng, seed)
+    assert len(reasons) > 4, reasons
+
+
+def check_filters(table, rng, seed):
+    """By op, actor and attribute, alone and together."""
+    changes = list(table.changes())
+    for _ in range(3):
+        ops = rng.choice([None, ["MODIFY"], ["INSERT", "REMOVE"]])
+        actor = rng.choice([None, None, *{change.actor for change in changes}])
+        path = rng.choice([None, "status", "rev", "lines[0].qty", '["a.b"]'])
+        asked = {"ops": ops, "actor": actor, "attributes": [path] if path else []}
+        chosen = [
+            change
+            for change in changes
+            if (ops is None or change.op in ops)
+            and (actor is None or change.actor == actor)
+            and (path is None or is_about(change, path))
+        ]
+        found = change_stat(table, **asked)
+        assert counted(found) == expected(chosen, DAY_MS), (seed, asked)
+        assert len(table.changes(**asked)) == sum(1 for change in chosen if may_touch(change, path)), (seed, asked)
+        in_memory = stat_of_changes(table.changes(**asked), DAY_MS)
+        assert {k: n for k, n in counted(in_memory).items() if k[0] == "op"} == dict(
+            Counter(("op", change.op, None) for change in chosen if may_touch(change, path))
+        )
+
+
+def is_about(change, path):
+    """By text, as it is counted."""
+    steps = parse_path(path)
+    names = text_names(change)
+    if names is None:
+        return True
+    if len(steps) == 1:
+        return steps[0] in names
+    old, new = (at(orjson.loads(image or "{}"), steps) for image in (change.old_image, change.new_image))
+    return orjson.dumps(old) != orjson.dumps(new)
+
+
+def at(image, steps):
+    value = {"M": image}
+    for step in steps:
+        try:
+            value = value["M" if isinstance(step, str) else "L"][step]
+        except (KeyError, IndexError):
+            return None
+    return value
+
+
+def may_touch(change, path):
+    """By value, as it is listed."""
+    if path is None or not change.is_comparable:
+        return True
+    return any(touches(one.steps, parse_path(path)) for one in differences(change.old_image, change.new_image))
+
+
+def test_what_differs_is_what_the_oracle_says_of_both_moments(tmp_path):
+    """Added, removed and modified items; those of which one moment cannot tell are named and in no row."""
+    seen: Counter = Counter()
+    for seed in range(SEEDS):
+        world = make_world(seed)
+        if world is None or not world.is_judged:
+            continue
+        rng = Random(seed)
+        place = Place(tmp_path / str(seed), key_names=world.key_names).play(world, len(world.stages) - 1)
+        if rng.random() < 0.5:
+            place.compact()
+            place.keep()
+        table = place.table()
+        refused = {key for *_, key in world.oracle.conflicts()}
+        for _ in range(3):
+            older_ms, newer_ms = rng.choices([world.times[0] - 1_000, *world.times, world.now_ms], k=2)
+            older, newer = (world.oracle.table_at(ms) for ms in (older_ms, newer_ms))
+            keys = (older.keys() | newer.keys()) - refused
+            unknown = {
+                key
+                for key in keys
+                if any(
+                    (state := told.get(key)) and state.outcome == "unknown" and state.reason != "no-fact"
+                    for told in (older, newer)
+                )
+            }
+            told = {key: (image(older.get(key)), image(newer.get(key))) for key in keys - unknown}
+            expected_rows = {key: sides for key, sides in told.items() if sides[0] != sides[1]}
+            with closing(table.compare(instant(older_ms), instant(newer_ms))) as comparison:
+                found = {
+                    key_of(orjson.loads(one.item_key)): (value(one.old_image), value(one.new_image))
+                    for one in comparison
+                    if key_of(orjson.loads(one.item_key)) not in refused
+                }
+                assert found == expected_rows, (seed, older_ms, newer_ms)
+                named = {key_of(orjson.loads(item_key)) for item_key in comparison.unknown} - refused
+                shown = {key for key in unknown if image(older.get(key)) or image(newer.get(key))}
+                assert shown <= named <= unknown, (seed, older_ms, newer_ms)
+                stat = comparison.stat()
+                assert sum(stat["diff_type"].values()) >= len(found)
+                seen.update(one.diff_type for one in comparison)
+                seen["unknown"] += len(named)
+    assert all(seen[kind] for kind in ("added", "removed", "modified", "unknown")), seen
+
+
+def image(state):
+    return None if state is None or state.outcome != "existed" else image_of(state.image)
+
+
+def value(text):
+    return None if text is None else image_of(orjson.loads(text))
