@@ -125,13 +125,19 @@ class Archive:
         """
         return self._sql.ask(statement)
 
+    def schemas(self) -> "dict[str, Trail]":
+        """The trails, by the name that the table of each has as a schema of SQL."""
+        from query.surface import schema_names  # noqa: PLC0415
+
+        return schema_names(trails(self._source))
+
     def sql_session(self, *, with_derived: bool = True) -> "SqlSession":
         """A database of its own for statements; with runs or, as `table`, without."""
         from query.locked import LockedDatabase  # noqa: PLC0415
         from query.sql_session import SqlSession  # noqa: PLC0415
 
         return SqlSession(
-            trails(self._source),
+            self.schemas(),
             lambda trail: self._table(trail, with_derived=with_derived),
             LockedDatabase(memory_limit=self._settings.memory_limit, threads=self._settings.threads),
             now_ms=self._now_ms,

@@ -17,7 +17,7 @@ from query.coverage import Coverage
 from query.engine import sql
 from query.locked import Filling, LockedDatabase
 from query.sql_fill import TrailFilling
-from query.surface import OF_CHANGES, OF_STATES, RELATIONS, named_relations, named_schemas, quoted, schema_names
+from query.surface import OF_CHANGES, OF_STATES, RELATIONS, named_relations, named_schemas, quoted
 from query.table import Table
 
 if TYPE_CHECKING:
@@ -96,19 +96,20 @@ class SqlSession:
 
     def __init__(
         self,
-        trails: "Sequence[Trail]",
+        schemas: Mapping[str, Trail],
         open_table: Callable[[Trail], Table],
         database: LockedDatabase,
         *,
         now_ms: Callable[[], int],
     ) -> None:
-        self.schemas: Mapping[str, Trail] = schema_names(trails)
+        self.schemas = schemas
         self._open_table = open_table
         self._database = database
         self._now_ms = now_ms
         self._filled: dict[str, _Filled] = {}
         with database.filling() as filling:
             filling.run(sql("surface_functions"))
+            filling.run(sql("surface_plain_value"))
 
     def ask(self, statement: str) -> SqlAnswer:
         """The answer to one statement.

@@ -61,6 +61,12 @@ COMMANDS: Final = (
     ("verify-proof", "query.cli.prove:verify_proof", _PROVE, "Check the proof of one change against a public key."),
     ("sql", "query.cli.sql:sql", _ELSEWHERE, "Ask in SQL what the trails of an archive tell."),
     (
+        "duckdb",
+        "query.cli.duckdb:duckdb",
+        _ELSEWHERE,
+        "Write a script with which a plain DuckDB reads the trails of an archive.",
+    ),
+    (
         "athena",
         "query.cli.athena:athena",
         _ELSEWHERE,

@@ -82,10 +82,10 @@ ORDER BY stream_label DESC, sequence_number DESC, item_key;
 
 CREATE VIEW trail.attribute_changes AS
 SELECT
-    one.path,
-    one.kind,
-    one.old,
-    one.new,
+    path,
+    kind,
+    old,
+    new,
     op,
     changed_at,
     item_key,
@@ -95,10 +95,8 @@ SELECT
     change_id,
     stream_label,
     sequence_number
-FROM (
-    SELECT *, unnest(coalesce(told_differences, attribute_differences(op, old_image, new_image))) AS one
-    FROM trail._changes
-);
+FROM trail._differences
+JOIN trail._changes USING (number);
 
 CREATE MACRO trail.blame(partition_value, sort_value := NULL) AS TABLE
 WITH told AS (
@@ -115,14 +113,14 @@ touched AS (
     GROUP BY item_key, name
 ),
 present AS (
-    SELECT item_key, unnest(json_keys(new_image)) AS name, plain_item(new_image) AS item
+    SELECT item_key, unnest(json_keys(new_image)) AS name, new_image
     FROM told
     WHERE is_last AND op <> 'REMOVE' AND new_image IS NOT NULL
 )
 SELECT
     present.item_key,
     present.name AS attribute,
-    json_extract(item, '/' || replace(replace(present.name, '~', '~0'), '/', '~1'))::VARCHAR AS value,
+    plain_value(json_extract(present.new_image, '/' || pointer_step(present.name))::VARCHAR) AS value,
     changed_at AS last_changed_at,
     actor,
     change_id,

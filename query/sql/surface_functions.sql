@@ -41,3 +41,6 @@ CREATE MACRO key_value(written, kind) AS CASE
     WHEN kind = 'B' THEN error('''' || written || ''' is not binary: it begins with neither b64: nor hex:')
     ELSE written::VARCHAR
 END;
+
+-- A name as a step of a JSON pointer (RFC 6901).
+CREATE MACRO pointer_step(name) AS replace(replace(name, '~', '~0'), '/', '~1');

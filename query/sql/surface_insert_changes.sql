@@ -7,4 +7,11 @@ SELECT
     user_identity->>'principalId' IS NOT DISTINCT FROM 'dynamodb.amazonaws.com' AS is_ttl,
     CASE WHEN is_ttl THEN 'dynamodb-ttl' ELSE told_actor END AS actor,
     CASE WHEN is_ttl THEN 'dynamodb-ttl' ELSE told_actor_source END AS actor_source
-FROM incoming
+FROM incoming;
+
+CREATE OR REPLACE VIEW trail._differences AS
+SELECT number, one.path, one.kind, one.old, one.new
+FROM (
+    SELECT number, unnest(coalesce(told_differences, attribute_differences(op, old_image, new_image))) AS one
+    FROM trail._changes
+);

@@ -157,7 +157,7 @@ known AS (
             AS before_image
     FROM sided
 ),
-ruled AS (
+judged AS (
     SELECT
         *,
         CASE
@@ -167,12 +167,25 @@ ruled AS (
             WHEN NOT is_p_known OR NOT is_n_known THEN 'unknown'
             WHEN after_image IS NULL AND before_image IS NULL THEN 'both'
             WHEN after_image IS NULL OR before_image IS NULL THEN 'unknown'
-            WHEN after_image = before_image OR value_text(after_image) = value_text(before_image) THEN 'both'
-            ELSE 'unknown'
-        END AS rule,
+            WHEN after_image = before_image THEN 'both'
+            ELSE 'compare'
+        END AS judgement
+    FROM known
+),
+compared AS (
+    SELECT
+        *,
+        value_text(CASE WHEN judgement = 'compare' THEN after_image END)
+        = value_text(CASE WHEN judgement = 'compare' THEN before_image END) AS is_same_value
+    FROM judged
+),
+ruled AS (
+    SELECT
+        *,
+        CASE WHEN judgement <> 'compare' THEN judgement WHEN is_same_value THEN 'both' ELSE 'unknown' END AS rule,
         CASE rule WHEN 'n' THEN before_image WHEN 'unknown' THEN NULL ELSE after_image END AS image,
         rule IN ('p', 'both') AND p_kind = 'change' AS rests_on_change
-    FROM known
+    FROM compared
 )
 SELECT
     item_key,
