@@ -339,7 +339,7 @@ class Limit:
 
 
 NOTHING: Final = "nothing yet"
-SPARK: Final = "a job on Spark, which is not there yet"
+SPARK: Final = "the job on Spark, not measured"
 MEASURED: Final = "measured"
 ASSUMED: Final = "assumed"
 BOTH: Final = "both"

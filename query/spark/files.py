@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -50,10 +51,14 @@ class RefusedOnSpark(QueryError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where files lie: every task opens it for itself."""
+    """Where files lie: every task opens it for itself, in a working folder of its own."""
 
     url: str
     access: Access = field(default_factory=Access)
+
+    def __post_init__(self) -> None:
+        if "://" not in self.url:
+            object.__setattr__(self, "url", str(Path(self.url).absolute()))
 
     def open(self) -> Source:
         return open_source(self.url, self.access)

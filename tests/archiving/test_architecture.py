@@ -144,6 +144,14 @@ def test_duckdb_is_imported_in_two_files():
     assert importers("duckdb") <= {"query/engine.py", "query/locked.py"}
 
 
+def test_spark_is_known_to_its_job_alone():
+    """It is an extra: everything else runs where it is not installed, and nothing starts a JVM by accident."""
+    job = {module for module in QUERY if module.startswith("query/spark/")}
+    assert importers("pyspark", "py4j") <= job
+    assert importers("pyspark")
+    assert not {module for module in set(MODULES) - job if any(n.startswith("query.spark") for n in imported(module))}
+
+
 def clock_readings(module: str) -> set[str]:
     """Expressions of a module that read the wall clock."""
     found = set()

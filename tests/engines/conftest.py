@@ -19,7 +19,7 @@ def spark(tmp_path_factory) -> Iterator[Any]:
     """A session in local mode, whose zone is not UTC, so that nothing can rest on it."""
     home = os.environ.get("JAVA_HOME")
     if shutil.which(f"{home}/bin/java" if home else "java") is None:
-        pytest.skip("Spark needs Java 17 or newer: on Debian, apt-get install openjdk-17-jre-headless")
+        pytest.skip("Spark needs Java 17 or newer: on Debian, apt-get install default-jre-headless")
     from pyspark.sql import SparkSession
 
     scratch = tmp_path_factory.mktemp("spark")
@@ -27,6 +27,10 @@ def spark(tmp_path_factory) -> Iterator[Any]:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         chosen = {
+            # For an emulator of S3: no task here asks anything else of AWS.
+            "spark.executorEnv.AWS_ACCESS_KEY_ID": "test",
+            "spark.executorEnv.AWS_SECRET_ACCESS_KEY": "test",
+            "spark.executorEnv.AWS_EC2_METADATA_DISABLED": "true",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.extraJavaOptions": JAVA,
             "spark.driver.host": "127.0.0.1",

@@ -4,6 +4,7 @@ parts, the same bytes; and whatever the parts, the verifier has nothing to say a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from query.verify.derived_files import DerivedPlace
 from query.verify.verification import Demand, Level
 from query.verify.verifier import verify
 from tests.querying.derived_worlds import TRAIL, Place, World, make_world
+from tests.system import parts
 from tests.system.tampered import FIRST_KEY
 
 pytestmark = pytest.mark.xdist_group("spark")
@@ -47,8 +49,8 @@ def rows(folder: Path) -> dict[str, pa.Table]:
     """The rows of each live run, in the order of its parts."""
     found = {}
     for run in live_runs(FolderSource(folder), TRAIL):
-        parts = [pq.ParquetFile(folder / part.name).read() for part in run.parts]
-        found[run.name.folder] = pa.concat_tables(parts) if parts else None
+        read = [pq.ParquetFile(folder / part.name).read() for part in run.parts]
+        found[run.name.folder] = pa.concat_tables(read) if read else None
     return found
 
 
@@ -109,8 +111,7 @@ def test_many_ranges_of_keys_make_one_run(spark, tmp_path):
     """Each range is sorted and written by a task of its own: parts follow each other by key and are numbered through,
     rows and what is said of them stay the same, and the verifier agrees with every byte. Items of which some rows were
     archived before the key schema was known stand together all the same."""
-    parts = check_many_parts(spark, HINTLESS, tmp_path)
-    assert parts > 4
+    assert check_many_parts(spark, HINTLESS, tmp_path) > 4
     place = Place(tmp_path, apart=True, now_ms=make_world(HINTLESS).now_ms)
     told = {(row.item_key, row.pk is None) for row in place.table(with_derived=False).changes()}
     assert {key for key, is_missing in told if is_missing} & {key for key, is_missing in told if not is_missing}
@@ -139,6 +140,39 @@ def test_a_segment_that_is_not_the_sealed_one_is_in_no_run(spark, tmp_path):
     with pytest.raises(RefusedOnSpark, match="is not the file that was sealed"):
         compactor(spark, place, tmp_path / "spark").compact()
     assert segment.stored.name not in repr(live_runs(FolderSource(tmp_path / "spark"), TRAIL))
+
+
+@pytest.fixture
+def s3():
+    """An endpoint of S3 that other processes reach too."""
+    with contextlib.ExitStack() as running:
+        try:
+            yield parts.AwsEndpoint(running.enter_context(parts.ministack()))
+        except parts.PartAbsent as absent:
+            pytest.skip(str(absent))
+
+
+@pytest.mark.ministack
+def test_tasks_read_evidence_from_s3_and_put_parts_there(s3, spark, tmp_path, monkeypatch):
+    """Each task opens both buckets for itself; what lies there in the end is what `compact` puts into a folder."""
+    from query.spark.files import Place as SparkPlace
+    from query.spark.runs import SparkCompactor
+
+    for name, value in s3.environ().items():
+        monkeypatch.setenv(name, value)
+    _, place = played(16, tmp_path)
+    place.compact()
+    access = Access(region=parts.REGION, endpoint_url=s3.url, cache_dir=tmp_path / "cache")
+    with contextlib.closing(s3.client("s3")) as client:
+        for bucket in ("evidence", "derived"):
+            client.create_bucket(Bucket=bucket)
+        for name, content in files(place.archive_folder).items():
+            client.put_object(Bucket="evidence", Key=f"trail/{name}", Body=content)
+        archive, derived = SparkPlace("s3://evidence/trail", access), SparkPlace("s3://derived/runs", access)
+        SparkCompactor(spark, archive, derived, place.trail).compact()
+        listed = client.list_objects_v2(Bucket="derived")["Contents"]
+        found = {one["Key"]: client.get_object(Bucket="derived", Key=one["Key"])["Body"].read() for one in listed}
+    assert found == {f"runs/{name}": content for name, content in files(place.derived_folder).items()}
 
 
 def test_what_a_task_made_again_otherwise_is_not_put(tmp_path):
