@@ -39,6 +39,12 @@ COMMANDS: Final = (
     ),
     ("stats", "query.cli.counts:stats", _A_TABLE, "Show a table in figures."),
     (
+        "tail",
+        "query.cli.tail:tail",
+        _A_TABLE,
+        "Show the newest changes of a table, oldest first, and with -f those that come.",
+    ),
+    (
         "coverage",
         "query.cli.coverage:coverage",
         _PROVE,

@@ -554,6 +554,19 @@ def test_blame_names_the_change_of_each_attribute(ask):
     assert ask("blame", "ledger", "bad").code == 4
 
 
+def test_tail_shows_the_newest_changes_oldest_first(ask):
+    """As `tail` of a file does; with -f until it is stopped, here at once."""
+    answer = ask("tail", "orders", "-n", "2")
+    assert [row["change_id"] for row in answer.rows] == [change_id("orders", 5), change_id("orders", 6)]
+    assert "newest archived change: 2026-09-17T07:33:20Z" in answer.err
+    followed = ask("tail", "orders", "-n", "2", "-f", "--until-seconds", "0", "--op", "remove")
+    assert (followed.code, [row["op"] for row in followed.rows]) == (0, ["REMOVE"])
+    assert ask("tail", "orders", "-n", "0").rows == []
+    assert len(ask("tail", "orders", "-o", "table", "-n", "3").out.splitlines()) == 2  # of the last day
+    assert ask("tail", "orders", "-f", "-o", "csv").code == 2
+    assert ask("tail", "orders", "-n", "-1").code == 2
+
+
 def test_an_actor_comes_from_the_attribute_that_is_configured(ask, folder, tmp_path):
     """In the log, in a history and in blame; what deleted an item is never the one who wrote it."""
     (tmp_path / "ddbtrail.toml").write_text(

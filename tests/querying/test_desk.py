@@ -10,13 +10,16 @@ import orjson
 import pytest
 
 from query.actor import Attribution
+from query.archive import open_archive
+from query.arrivals import Arrivals, Arrived
 from query.change_stat import DAY_MS, MINUTE_MS, change_stat, stat_of_changes
 from query.diff import changes as differences
-from query.diff import parse_path, touches
+from query.diff import compose_path, parse_path, touches
 from tests.oracle import image_of, key_of
 from tests.querying.derived_worlds import Place, instant, large, make_world
+from tests.querying.test_cli import DAY, TTL, change, change_id, write
 
-SEEDS = 10
+SEEDS = 6
 ACTORS = ["status", "rev", "é", '["a.b"]', '["$x"]', '["a[0]"]', "pk", "N", "lines[0].qty", "nowhere", '["~/"]']
 
 
@@ -36,13 +39,13 @@ def counted(found):
 def expected(changes, bucket):
     """The same by a loop."""
     told: Counter = Counter()
-    for change in changes:
-        told["op", change.op, None] += 1
-        actor = change.made_by
+    for each in changes:
+        told["op", each.op, None] += 1
+        actor = each.made_by
         told["actor", actor.name, actor.source or actor.reason] += 1
-        for name in text_names(change) if text_names(change) is not None else [None]:
+        for name in text_names(each) if text_names(each) is not None else [None]:
             told["attribute", name, None] += 1
-        began_ms = change.changed_at_ms // bucket * bucket
+        began_ms = each.changed_at_ms // bucket * bucket
         unit, length = ("minute", 16) if bucket == MINUTE_MS else ("day", 10)
         told[unit, instant(began_ms).spelled[:length], None] += 1
     return dict(told)
@@ -76,6 +79,53 @@ def test_counts_are_those_of_the_changes_themselves(is_large, tmp_path, monkeypa
                 reasons.update(one.source for one in found.counts if one.by == "actor")
         check_filters(table, rng, seed)
     assert len(reasons) > 4, reasons
+
+
+NAMES = ["by", "~/by", "~1", 'quo"te', "a.b", "0", "$", "*", "é", " "]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_actors_are_counted_whatever_their_attribute_is_called(name, is_nested, tmp_path):
+    """Any UTF-8 is a name to DynamoDB; numbers are compared as numbers; what is carried is told apart."""
+
+    def item(value=None, other="x"):
+        held = {} if value is None else {name: value}
+        return {"m": {"L": [{"M": held}]}} if is_nested else {**held, "other": {"S": other}}
+
+    one, half, bob = {"N": "1"}, {"N": "1.0"}, {"S": "bob"}
+    records = [
+        change("who", 1, "INSERT", {"id": {"S": "a"}}, None, item(one)),
+        change("who", 2, "MODIFY", {"id": {"S": "a"}}, item(one), item(half)),
+        change("who", 3, "MODIFY", {"id": {"S": "a"}}, item(half), item(bob)),
+        change("who", 4, "MODIFY", {"id": {"S": "a"}}, item(bob), item(bob, "y")),
+        change("who", 5, "MODIFY", {"id": {"S": "a"}}, None, item(bob), view="NEW_IMAGE"),
+        change("who", 6, "MODIFY", {"id": {"S": "a"}}, item(bob), item({"BOOL": True})),
+        change("who", 7, "MODIFY", {"id": {"S": "a"}}, item(), item()),
+        change("who", 8, "REMOVE", {"id": {"S": "a"}}, item(bob), None),
+        change("who", 9, "REMOVE", {"id": {"S": "b"}}, item(bob), None, **TTL),
+        change("who", 10, "MODIFY", {"id": {"S": "c"}}, view="KEYS_ONLY"),
+    ]
+    path = compose_path(("m", 0, name) if is_nested else (name,))
+    archive = open_archive(str(write(tmp_path, records)), actor_attribute={"who": path}, check_seals=False)
+    table = archive.table("who")
+    found = {key: n for key, n in counted(change_stat(table)).items() if key[0] == "actor"}
+    assert found == {key: n for key, n in expected(table.changes(), DAY_MS).items() if key[0] == "actor"}
+    assert found == {
+        ("actor", "1", f"attribute:{path}"): 1,
+        ("actor", "1.0", f"carried:{path}"): 1,
+        ("actor", "bob", f"attribute:{path}"): 1,
+        ("actor", "bob", f"carried:{path}"): 2,
+        ("actor", None, "not-a-name"): 1,
+        ("actor", None, "no-attribute"): 1,
+        ("actor", None, "delete"): 1,
+        ("actor", "dynamodb-ttl", "dynamodb-ttl"): 1,
+        ("actor", None, "no-image"): 1,
+    }
+    assert change_stat(table, actor="bob").total == len(table.changes(actor="bob")) == 3
+    about = [each for each in table.changes() if is_about(each, path)]
+    assert change_stat(table, attributes=[path]).total == len(about)
+    assert sum(not each.is_comparable for each in about) == 2  # they cannot tell, so they may be
 
 
 def check_filters(table, rng, seed):
@@ -182,3 +232,63 @@ def image(state):
 
 def value(text):
     return None if text is None else image_of(orjson.loads(text))
+
+
+def test_two_spellings_of_an_item_do_not_differ(tmp_path):
+    """A set has no order, and 1.0 is 1: nobody changed the item."""
+    one, other = {"s": {"SS": ["a", "b"]}, "n": {"N": "1"}}, {"s": {"SS": ["b", "a"]}, "n": {"N": "1.0"}}
+    key = {"id": {"S": "a"}}
+    records = [change("sets", 1, "INSERT", key, None, one), change("sets", 2, "MODIFY", key, one, other, at=DAY + 60)]
+    table = open_archive(str(write(tmp_path, records)), check_seals=False).table("sets")
+    with closing(table.compare("2026-09-15T00:00:00Z", "2026-09-16")) as comparison:
+        assert list(comparison) == []
+        assert comparison.stat() == {"diff_type": {}, "attribute": {}}
+
+
+# --- what arrives ---
+
+
+def test_each_change_arrives_once_whatever_repeats_it(tmp_path):
+    """Batches are cut anew on every retry, arrive late and out of order; nothing is told twice, nothing is left out."""
+    told_again = 0
+    for seed in range(25):
+        rng = Random(seed)
+        records = [
+            change("new", n, "INSERT", {"id": {"N": str(n)}}, None, {}, at=DAY + rng.randrange(4) * 3600)
+            for n in range(20)
+        ]
+        folder = tmp_path / str(seed)
+        write(folder, rng.sample(records, 4))
+        archive = open_archive(str(folder), check_seals=False)
+        table = archive.table("new", with_derived=False)
+        seen = [found.change_id for found in table.changes()]
+        arrivals = Arrivals(table, lambda archive=archive: archive.table("new", with_derived=False))
+        for _ in range(rng.randint(2, 6)):
+            for _ in range(rng.randint(0, 3)):
+                batch = rng.sample(records, rng.randint(1, 8))
+                told_again += sum(change_id("new", records.index(one)) in seen for one in batch)
+                write(folder, batch)
+            arrived = arrivals.look()
+            orders = [found.order for found in arrived.changes]
+            assert orders == sorted(orders)
+            seen += [found.change_id for found in arrived.changes]
+            there = {found.change_id for found in archive.table("new").changes()}
+            assert sorted(seen) == sorted(there), seed
+        assert arrivals.look().changes == ()
+    assert told_again > 50
+
+
+def test_a_contradiction_that_arrives_is_told_once(tmp_path):
+    """The change of which a second, different account comes in is not chosen between, and not shown again."""
+    one = change("new", 1, "INSERT", {"id": {"S": "a"}}, None, {"v": {"N": "1"}})
+    other = change("new", 1, "INSERT", {"id": {"S": "a"}}, None, {"v": {"N": "2"}})
+    archive = open_archive(str(write(tmp_path, [one])), check_seals=False)
+    arrivals = Arrivals(archive.table("new"), lambda: archive.table("new", with_derived=False))
+    write(tmp_path, [other, change("new", 2, "INSERT", {"id": {"S": "b"}}, None, {})])
+    arrived = arrivals.look()
+    assert [found.change_id for found in arrived.changes] == [change_id("new", 2)]
+    assert [conflict.item_key for conflict in arrived.conflicts] == ['{"id":{"S":"a"}}']
+    assert arrivals.look() == Arrived()
+    write(tmp_path, [change("new", 3, "INSERT", {"id": {"S": "c"}}, None, {})])
+    later = arrivals.look()
+    assert ([found.change_id for found in later.changes], later.conflicts) == ([change_id("new", 3)], ())

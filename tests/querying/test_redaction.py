@@ -216,6 +216,7 @@ ASKED: dict[str, list[tuple[str, ...]]] = {
     ],
     "coverage": [("cards",)],
     "verify": [("cards",), ("cards", "--full")],
+    "tail": [("cards", "-p"), ("cards", "-f", "--until-seconds", "0"), ("cards", "-c", EVERYTHING)],
     "prove": [("cards", *KEY, "last"), ("cards", *KEY, "~9"), ("cards", *KEY, "last", "--digests-only")],
     "tables": [()],
     "config show": [(), ("--origin",)],
