@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import orjson
 
-from query.answer import Change
+from query.answer import Change, Version
 from query.coverage import TableEnd
 from query.diff import Step, at_path, changes, compose_path
+from query.instant import Instant
+from query.rev import Rev
 
 BEFORE_FIRST: Final = "before-first"  # it had this value when the first recorded change found the item
 NOT_RECORDED: Final = "not-recorded"  # it changed between two recorded changes, and no record tells of it
@@ -126,6 +128,18 @@ class _Life:
         if len(self._between) > 1:
             return None, ONE_OF_SEVERAL
         return self._between[0], None if self._is_own else TOLD_BY_NEIGHBOUR
+
+
+def seen_by(at: Instant | Rev, version: Version | None, changes: Sequence[Change]) -> tuple[int | None, list[Change]]:
+    """The time of an answer (epoch ms), and those of an item's changes that it includes: up to an instant, or up to the
+    one that a revision names.
+    """
+    if isinstance(at, Instant):
+        return at.ms, [change for change in changes if change.effective_ms <= at.ms]
+    last = None if version is None else version.change
+    if last is None:
+        return None, []
+    return last.effective_ms, [change for change in changes if change.order <= last.order]
 
 
 def blame(

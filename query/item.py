@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from archiver.format.record import item_key_text, key_hints
 from query.answer import Basis, Change, Outcome, State, Version
-from query.blame import Blame, blame
+from query.blame import Blame, blame, seen_by
 from query.catalog import Baseline
 from query.derived.by_key import Wanted
 from query.derived.key_range import RowKey
@@ -27,7 +27,6 @@ from query.state import reconstruct
 from query.versioned import Versioned, version_at
 
 if TYPE_CHECKING:
-    from query.coverage import TableEnd
     from query.table import Table, When
 
 _RAISE: Final = object()
@@ -184,29 +183,16 @@ class Item(Versioned):
         answer = self.state(when)
         if answer.state.image is None or answer.state.outcome is not Outcome.EXISTED:
             raise self._no_version(answer)
-        seen = self._changes
-        if isinstance(answer.at, Instant):
-            at_ms = answer.at.ms
-            seen = [change for change in seen if change.effective_ms <= at_ms]
-        elif answer.version is not None and answer.version.change is not None:
-            at_ms = answer.version.change.effective_ms
-            seen = [change for change in seen if change.order <= answer.version.change.order]
-        paths = [parse_path(path) for path in attributes]
+        at_ms, seen = seen_by(answer.at, answer.version, self._changes)
         return blame(
             seen,
             answer.state.image,
             at_ms,
-            ends=self._ends,
-            paths=paths,
+            ends=self.table.ends,
+            paths=[parse_path(path) for path in attributes],
             is_nested=nested,
             with_removed=removed,
         )
-
-    @property
-    def _ends(self) -> "Sequence[TableEnd]":
-        """Where its table was deleted and made again; coverage is only read where that may be."""
-        tables = {stream.table_id for stream in self.table.evidence.streams.values()} - {None}
-        return self.table.coverage().ends if len(tables) > 1 else ()
 
     def diff(self, older: "When" = "~1", newer: "When" = "last") -> Diff:
         """The attribute changes from one version to another; by default those of the last change."""

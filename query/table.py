@@ -10,7 +10,7 @@ from query.actor import NOBODY_NAMED, Attribution
 from query.answer import Change
 from query.catalog import Evidence
 from query.conflicts import EVER, Conflict, find_conflicts
-from query.coverage import Coverage, coverage_of
+from query.coverage import Coverage, TableEnd, coverage_of
 from query.derived.by_key import Wanted
 from query.diff import parse_path
 from query.engine import Engine, Question
@@ -26,6 +26,7 @@ from query.placed import Placed
 from query.plan import ReadPlan, StatePlan, neighbours, plan_changes, plan_state
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
+from query.reviewed import Reviewed
 from query.rows import Reader
 from query.selection import Selection
 from query.settled import Settled
@@ -37,9 +38,7 @@ from query.where import Condition, where_changes
 from query.whole_table import whole_table
 
 if TYPE_CHECKING:
-    from query.change_stat import ChangeStat
     from query.collection import Collection
-    from query.compare import Comparison
     from query.item import Item
 
 _EVER_MS: Final = 2**62
@@ -63,7 +62,7 @@ class Changes:
         return len(self.changes)
 
 
-class Table:
+class Table(Reviewed):
     """The trail of one table, as its evidence stands now."""
 
     def __init__(
@@ -138,6 +137,12 @@ class Table:
                 return _coverage(table, question, selection)
 
         return self.asked(read)
+
+    @property
+    def ends(self) -> tuple[TableEnd, ...]:
+        """Where the table was deleted and made again; coverage is only read where that may be."""
+        tables = {stream.table_id for stream in self.evidence.streams.values()} - {None}
+        return self.coverage().ends if len(tables) > 1 else ()
 
     def image_chain(
         self, *, since_ms: int | None = None, until_ms: int | None = None, most: int = MOST_BREAKS
@@ -325,26 +330,6 @@ class Table:
                 return find_conflicts(question.rows("range_conflicts", EVER), table.reader.tellers())
 
         return self.asked(read)
-
-    def compare(self, older: When, newer: When) -> "Comparison":
-        """Which items were added, removed or modified from one moment to another; both as `as_of` takes them."""
-        from query.compare import compare  # noqa: PLC0415  it is made of tables
-
-        return self.asked(lambda table: compare(table, older, newer))
-
-    def stat(
-        self,
-        *,
-        since_ms: int | None = None,
-        until_ms: int | None = None,
-        ops: Sequence[str] | None = None,
-        actor: str | None = None,
-        attributes: Sequence[str] = (),
-    ) -> "ChangeStat":
-        """How many changes a half-open range of `changed_at` (epoch ms) has: by op, actor, attribute and day."""
-        from query.change_stat import change_stat  # noqa: PLC0415
-
-        return change_stat(self, since_ms=since_ms, until_ms=until_ms, ops=ops, actor=actor, attributes=attributes)
 
     def resolve(self, when: When) -> Instant | Rev:
         """A `when` as an instant or a revision. Raises UsageError; coverage is only read for `start` and `end`."""

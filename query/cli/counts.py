@@ -26,9 +26,9 @@ def show_stat(
     """Writes how many changes there are, by op, actor, attribute and day or minute; the exit code."""
     from query.actor import NOBODY_NAMED
     from query.change_stat import bucket_ms, change_stat, stat_of_changes
-    from query.cli.invocation import parse_operations
     from query.cli.outcome import nothing_found
     from query.cli.table import tell_conflicts
+    from query.operations import parse_operations
     from query.render.counts import count_sheet, count_views
     from query.render.text import counted
 

@@ -35,7 +35,6 @@ _CONFIGURED: Final = (
     *("archive", "derived", "key_schema", "profile", "region", "endpoint_url", "cache_dir", "memory_limit", "threads"),
     *("output", "tz", "color"),
 )
-OPERATIONS: Final = ("INSERT", "MODIFY", "REMOVE")
 
 
 class Invocation:
@@ -193,18 +192,6 @@ class Invocation:
     def picked_columns(self) -> tuple[str, ...]:
         text = self.options.columns
         return () if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def parse_operations(text: str | None) -> tuple[str, ...] | None:
-    """`insert,modify` as DynamoDB writes them. Raises UsageError."""
-    if text is None:
-        return None
-    names = tuple(name.strip().upper() for name in text.split(","))
-    unknown = [name for name in names if name not in OPERATIONS]
-    if unknown:
-        what = f"{unknown[0].lower()!r} is not an operation"
-        raise UsageError(what, why="they are insert, modify and remove", hint="type for example --op insert,remove")
-    return names
 
 
 def check_limit(limit: int | None) -> int | None:

@@ -49,9 +49,10 @@ def history(
     key, the changes of the whole item collection. In a pipe, one JSON object a line.
     """
     from query.cli.histories import Filter, Histories, targets
-    from query.cli.invocation import Invocation, check_limit, parse_operations
+    from query.cli.invocation import Invocation, check_limit
     from query.cli.outcome import nothing_found
     from query.diff import parse_path
+    from query.operations import parse_operations
     from query.render.records import change_sheet
     from query.render.story import Telling, heading, story
     from query.render.text import counted

@@ -39,9 +39,10 @@ def log(
     """
     from query.cli.counts import show_stat
     from query.cli.histories import Filter
-    from query.cli.invocation import Invocation, check_limit, parse_operations
+    from query.cli.invocation import Invocation, check_limit
     from query.cli.outcome import nothing_found
     from query.diff import parse_path
+    from query.operations import parse_operations
     from query.render.records import change_sheet
     from query.render.story import Telling, heading, story
     from query.render.text import counted

@@ -55,9 +55,10 @@ def tail(
     from query.cli.durations import duration_ms
     from query.cli.follow import stopped_by_signals
     from query.cli.histories import Filter
-    from query.cli.invocation import Invocation, parse_operations
+    from query.cli.invocation import Invocation
     from query.diff import parse_path
     from query.errors import UsageError
+    from query.operations import parse_operations
 
     wait_ms, ops = duration_ms(every, "--every"), parse_operations(op)
     if limit < 0 or (until_seconds is not None and until_seconds < 0):

@@ -15,6 +15,7 @@ from query.arrivals import Arrivals, Arrived
 from query.change_stat import DAY_MS, MINUTE_MS, change_stat, stat_of_changes
 from query.diff import changes as differences
 from query.diff import compose_path, parse_path, touches
+from query.errors import UsageError
 from tests.oracle import image_of, key_of
 from tests.querying.derived_worlds import Place, instant, large, make_world
 from tests.querying.test_cli import DAY, TTL, change, change_id, write
@@ -243,6 +244,23 @@ def test_two_spellings_of_an_item_do_not_differ(tmp_path):
     with closing(table.compare("2026-09-15T00:00:00Z", "2026-09-16")) as comparison:
         assert list(comparison) == []
         assert comparison.stat() == {"diff_type": {}, "attribute": {}}
+
+
+def test_python_asks_in_the_words_of_the_command_line(tmp_path):
+    """What was learnt at the prompt works in a notebook: periods, operations, paths, the ends of ranges."""
+    key, old, new = {"id": {"S": "a"}}, {"v": {"N": "1"}}, {"v": {"N": "2"}}
+    records = [change("sets", 1, "INSERT", key, None, old), change("sets", 2, "MODIFY", key, old, new, at=DAY + 60)]
+    table = open_archive(str(write(tmp_path, records)), check_seals=False).table("sets")
+    assert [each.op for each in table.log(during="2026-Q3")] == ["MODIFY", "INSERT"]
+    assert [each.op for each in table.log(since="2026-09-15", until="2026-09-15T00:01:00Z")] == ["INSERT"]
+    assert [each.op for each in table.log(op="modify,remove", attr="v", reverse=True)] == ["MODIFY"]
+    assert table.log(during="2026-Q2").changes == ()
+    assert table.stat(during="2026-09", attr="v").of("op") == {"INSERT": 1, "MODIFY": 1}
+    with closing(table.compare("2026-09-15")) as comparison:
+        assert [one.diff_type for one in comparison] == ["modified"]
+    for wrong in ({"during": "2026-Q3", "since": "now"}, {"since": "~1"}, {"op": "update"}, {"attr": "a..b"}):
+        with pytest.raises(UsageError):
+            table.log(**wrong)
 
 
 # --- what arrives ---

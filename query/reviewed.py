@@ -1,0 +1,118 @@
+"""What a reviewer asks of a whole table, in the words of the command line: log, stat, compare.
+
+Invariant: names, times and their ends mean what they mean there; all else is that of `Table.changes` and `Table.as_of`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from query.errors import UsageError
+from query.instant import Instant
+from query.operations import parse_operations
+from query.period import parse_period
+
+if TYPE_CHECKING:
+    from query.change_stat import ChangeStat
+    from query.compare import Comparison
+    from query.rev import Rev
+    from query.table import Changes, Table, When
+
+Answer = TypeVar("Answer")
+
+
+class Reviewed(ABC):
+    """A table; `_now_ms` and `_zone` are what its times are read by."""
+
+    _now_ms: Callable[[], int]
+    _zone: str | None
+
+    @abstractmethod
+    def resolve(self, when: "When") -> "Instant | Rev":
+        """A `when` as an instant or a revision."""
+
+    @abstractmethod
+    def asked(self, work: "Callable[[Table], Answer]") -> Answer:
+        """What `work` finds out of this table."""
+
+    def log(
+        self,
+        *,
+        since: "When | None" = None,
+        until: "When | None" = None,
+        during: str | None = None,
+        op: str | None = None,
+        actor: str | None = None,
+        attr: str | Sequence[str] = (),
+        where: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> "Changes":
+        """Its changes, newest first: `since` inclusive, `until` exclusive, or `during` a period such as `2026-Q3`.
+
+        `op` is `insert,modify,remove`, `attr` a name or path or several, `where` a SQL condition as of `ddbtrail log`.
+        Raises UsageError; else as `Table.changes`.
+        """
+        asked = self._asked(since, until, during, op, actor, attr) | {
+            "where": where,
+            "limit": limit,
+            "reverse": reverse,
+        }
+        return self.asked(lambda table: table.changes(**asked))
+
+    def stat(
+        self,
+        *,
+        since: "When | None" = None,
+        until: "When | None" = None,
+        during: str | None = None,
+        op: str | None = None,
+        actor: str | None = None,
+        attr: str | Sequence[str] = (),
+    ) -> "ChangeStat":
+        """How many changes there are, by op, actor, attribute and day. Raises as `log`."""
+        from query.change_stat import change_stat  # noqa: PLC0415  it asks tables
+
+        asked = self._asked(since, until, during, op, actor, attr)
+        return self.asked(lambda table: change_stat(table, **asked))
+
+    def compare(self, older: "When", newer: "When" = "now") -> "Comparison":
+        """Which items were added, removed or modified from one moment to another; both as `as_of` takes them."""
+        from query.compare import compare  # noqa: PLC0415  it asks tables
+
+        return self.asked(lambda table: compare(table, older, newer))
+
+    def _asked(
+        self,
+        since: "When | None",
+        until: "When | None",
+        during: str | None,
+        op: str | None,
+        actor: str | None,
+        attr: str | Sequence[str],
+    ) -> dict[str, Any]:
+        """What `Table.changes` is asked."""
+        since_ms, until_ms = self._range(since, until, during)
+        return {
+            "since_ms": since_ms,
+            "until_ms": until_ms,
+            "ops": parse_operations(op),
+            "actor": actor,
+            "attributes": [attr] if isinstance(attr, str) else attr,
+        }
+
+    def _range(self, since: "When | None", until: "When | None", during: str | None) -> tuple[int | None, int | None]:
+        if during is None:
+            return self._end_ms(since), self._end_ms(until)
+        if since is not None or until is not None:
+            raise UsageError("a range was given twice", hint="give either during, or since and until")
+        period = parse_period(during, now_ms=self._now_ms(), zone=self._zone)
+        return period.since_ms, period.until_ms
+
+    def _end_ms(self, when: "When | None") -> int | None:
+        if when is None:
+            return None
+        at = self.resolve(when)
+        if not isinstance(at, Instant):
+            raise UsageError(f"{at.text} is a change, not an instant", hint="a range of time has instants at its ends")
+        return at.ms
