@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import query
+from archiver.format.description import StreamDescription
+from archiver.format.layout import Trail, stream_name
+from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.answer import plain_key, plain_text
@@ -25,6 +29,7 @@ from query.sealed import SealedObjectMissing
 from query.source import Access
 from query.state import Moment, reconstruct
 from tests.oracle import image_of, key_of
+from tests.querying import test_gaps
 from tests.querying.derived_worlds import (
     Place,
     Questions,
@@ -34,6 +39,7 @@ from tests.querying.derived_worlds import (
     plain_version,
 )
 from tests.simulator.memory_store import MemoryStore
+from tests.simulator.real import _put_baseline
 from tests.system import test_fires
 
 pytestmark = pytest.mark.xdist_group("spark")
@@ -189,6 +195,80 @@ def test_spark_answers_as_they_do_in_many_histories(chunk, spark, tmp_path):
 
 
 # --- each by itself ---
+
+
+@pytest.mark.parametrize("table_ids", [None, {test_gaps.OFF: "A", test_gaps.ON: "B"}])
+def test_facts_across_a_gap_and_the_end_of_a_table(table_ids, spark, tmp_path):
+    """What simulated histories rarely hold: the same value in another spelling on both sides of a gap, and items of a
+    table that was deleted and made again. Both as the reader has them."""
+    ids = table_ids or {}
+    store, streams = FolderStore(tmp_path / "archive"), Streams({"orders": ("id",)})
+    Writer(store, streams).archive(test_gaps.RECORDS, now_ms=test_gaps.T0 * 1000)
+    for label in ids:
+        arn = f"arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/{label}"
+        description = StreamDescription(arn, (("id", "S"),), ids[label], "NEW_AND_OLD_IMAGES")
+        name = Trail("111122223333", "eu-west-1", "orders").prefix + stream_name(label)
+        (tmp_path / "archive" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "archive" / name).write_bytes(description.compose())
+    table = query.open(str(tmp_path / "archive")).table("orders")
+    asked = on_spark(spark, table, tmp_path / "archive")
+    bases: set[str] = set()
+    for at_s in (1800, 3610, 3700):
+        at_ms = (test_gaps.T0 + at_s) * 1000
+        found = states_of(asked.as_of(at_ms))
+        assert (found, set()) == read_states(table, at_ms), at_s
+        bases |= {told[1] for told in found.values()}
+    assert "table-end" in bases if table_ids else "agreement" in bases
+    asked.forget()
+
+
+def test_a_baseline_says_nothing_of_an_item_that_changed_inside_it(spark, tmp_path):
+    """The scan saw the item that was made while it went on; before that second it was not there. A change inside it by a
+    clock that stepped back counts too, though it came into effect later."""
+    made, still, stepped = ({"id": {"S": name}, "n": {"N": "1"}} for name in ("made", "still", "stepped"))
+    second = test_gaps.T0
+    writer = Writer(FolderStore(tmp_path), Streams({"orders": ("id",)}))
+    first = test_gaps.change(test_gaps.OFF, 1, second - 60, "INSERT", "other", None, test_gaps.ONE)
+    inside = test_gaps.change(test_gaps.OFF, 2, second + 30, "INSERT", "made", None, test_gaps.ONE)
+    writer.archive([first, inside], now_ms=second * 1000)
+    after = test_gaps.change(test_gaps.OFF, 3, second + 120, "MODIFY", "stepped", test_gaps.ONE, test_gaps.TWO)
+    back = test_gaps.change(test_gaps.OFF, 4, second + 30, "MODIFY", "stepped", test_gaps.TWO, test_gaps.ONE)
+    writer.archive([after, back], now_ms=second * 1000)
+    rows = [({"id": item["id"]}, item) for item in (made, still, stepped)]
+    baseline = {"s": second, "e": second + 60, "label": test_gaps.OFF, "rows": rows}
+    store = MemoryStore()
+    _put_baseline(store, Trail("111122223333", "eu-west-1", "orders"), baseline, (("id", "S"),))
+    for name, content in store.objects.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    table = query.open(str(tmp_path)).table("orders")
+    asked = on_spark(spark, table, tmp_path)
+    found = states_of(asked.as_of((second + 10) * 1000))
+    assert (found, set()) == read_states(table, (second + 10) * 1000)
+    assert {plain_key(key)["id"]: told[:2] for key, told in found.items()} == {
+        "made": ("not-yet-created", "old-image"),
+        "other": ("already-deleted", "baseline"),
+        "still": ("existed", "baseline"),
+        "stepped": ("existed", "old-image"),
+    }
+    asked.forget()
+
+
+def test_of_several_segments_that_tell_of_a_change_a_sealed_one_is_named(spark, tmp_path):
+    """Whatever their names are: what is signed is worth more."""
+    from query.spark.answers import ask
+
+    _, place = played(6, tmp_path)
+    on_spark(spark, place.table(with_derived=False), place.archive_folder)  # knows the functions
+    texts = ("item_key", "stream_label", "sequence_number", "change_id", "op", "pk", "sk", "old_image", "new_image")
+    columns = (*texts, "user_identity", "event", "segment")
+    common = dict.fromkeys(columns, "same") | {"changed_at": datetime(2026, 9, 1, tzinfo=UTC), "position": 0}
+    told = [common | {"segment": name, "is_sealed": name == "b"} for name in ("a", "b", "c")]
+    schema = (
+        ", ".join(f"{name} string" for name in columns) + ", changed_at timestamp, position bigint, is_sealed boolean"
+    )
+    (row,) = rows_of(ask(spark, "changes", {"evidence": spark.createDataFrame(told, schema)}))
+    assert (row["segment"], row["is_sealed"], row["is_contradicted"]) == ("b", True, False)
 
 
 def test_one_item_is_asked_without_the_others(spark, tmp_path):
