@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
-
-import pyarrow as pa
 
 from archiver.format.layout import Trail, stream_name
 from archiver.format.log_entry import BaselineEntry, KeyRotationEntry, OpenEntry, SegmentEntry
@@ -20,20 +17,19 @@ from archiver.format.seal import seal_name
 from query.derived.columns import RUN_SCHEMA
 from query.derived.description import Digested, Part, RunDescription, Span
 from query.derived.levels import Piece, until_ms, wanted_runs
-from query.derived.lineage import Counted, gathered, with_lineage
+from query.derived.lineage import Counted
 from query.derived.live import LiveRun, live_runs, read_run, run_names
 from query.derived.names import RUNS, RunName, segments_name
 from query.derived.parts import WRITER, WrittenPart, file_of, write_parts, write_table
 from query.derived.segment_table import SealedSegment, read_segment_table, table_of
 from query.derived.store import DerivedStore
-from query.engine import Engine, Question
+from query.engine import Engine
 from query.gate import EvidenceFile
 from query.rows import run_files
+from query.run_rows import read_sources, rows_in_order
 from query.seal_log import ReadSeal, SealMismatch, read_log
 from query.sealed import missing
 from query.source import Source, StoredObject
-
-_ROWS_AT_ONCE: Final = 1 << 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,39 +261,6 @@ class LogState:
     def is_reached(self, start: int) -> bool:
         """Whether a run may begin there: at the beginning of the log, or where another one ends."""
         return start == 0 or start in self._made
-
-
-def read_sources(
-    question: Question, runs: Sequence[EvidenceFile], segments: Sequence[EvidenceFile], sealed: Sequence[SealedSegment]
-) -> None:
-    """Makes the rows of runs and segments the relation `hinted`, in no order."""
-    read_unhinted(question, runs, segments, [segment.entry for segment in sealed])
-    question.run("run_rows_hinted" if question.rows("run_has_missing_hints")[0][0] else "run_rows_as_hinted")
-
-
-def read_unhinted(
-    question: Question, runs: Sequence[EvidenceFile], segments: Sequence[EvidenceFile], entries: Sequence[int]
-) -> None:
-    """Makes the rows of runs and segments the relation `unordered`, key text as each of them has it; `entries` are the
-    numbers of the segments in the log.
-    """
-    if runs:
-        question.check(runs, "run")
-        question.set("run_files", [str(file.path) for file in runs])
-        question.run("run_rows_of_runs")
-    if segments:
-        question.check(segments, "segment")
-        question.set("segment_files", [str(file.path) for file in segments])
-        question.set("segment_entries", list(entries))
-        question.run("run_rows_of_segments")
-    origin = {(True, True): "both", (True, False): "runs", (False, True): "segments"}
-    question.run(f"run_rows_from_{origin.get((bool(runs), bool(segments)), 'nothing')}")
-
-
-def rows_in_order(question: Question) -> Iterator[pa.Table]:
-    """The rows of `hinted` in the order of a run, each with what its neighbours say of it."""
-    # As few at a time as the engine takes them: an item may have 400 KB twice, and a column of Arrow 2 GB.
-    return with_lineage(gathered(question.batches("run_rows", rows_at_once=_ROWS_AT_ONCE)))
 
 
 def sealed_segments(one: ReadSeal) -> Iterator[SealedSegment]:

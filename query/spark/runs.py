@@ -30,7 +30,8 @@ from query.derived.segment_table import SealedSegment
 from query.derived.store import open_derived
 from query.engine import Engine
 from query.gate import Kind
-from query.runs import Compactor, RowsOfRun, read_unhinted
+from query.run_rows import read_unhinted
+from query.runs import Compactor, RowsOfRun
 from query.seal_log import SealMismatch
 from query.source import Source, StoredObject
 from query.spark.answers import ask

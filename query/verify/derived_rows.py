@@ -22,7 +22,7 @@ from query.derived.lineage import Counted
 from query.derived.segment_table import SealedSegment
 from query.engine import Engine, Question
 from query.gate import EvidenceFile
-from query.runs import read_sources, rows_in_order
+from query.run_rows import read_sources, rows_in_order
 from query.verify.derived_part import RUN, Differs, check_digest, rows_at_once, rows_of_part
 
 

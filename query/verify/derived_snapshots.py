@@ -18,7 +18,8 @@ from query.derived.names import SnapshotName
 from query.derived.segment_table import SealedSegment
 from query.engine import Engine, Question
 from query.gate import EvidenceFile
-from query.runs import digested, read_sources
+from query.run_rows import read_sources
+from query.runs import digested
 from query.source import Source, StoredObject
 from query.verify.derived_files import Derived, DerivedCheck, History
 from query.verify.derived_part import SNAPSHOT, Differs, check_digest, rows_of_part
