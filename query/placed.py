@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 
 _LONG_AGO_MS: Final = -(1 << 62)
 _EVER_MS: Final = 1 << 62
-_COLUMNS: Final = {
-    "run": ("item_key", "new_image", "change_id", "changed_at", "effective_at"),
-    "snapshot": ("item_key", "image", "basis", "change_id", "changed_at", "effective_at"),
-    "baseline": ("item_key", "image"),
-}
-_OF_CHANGES: Final = ("change_id", "changed_at", "effective_at")  # a snapshot's rows keep them where a baseline tells
 
 
 class OutOfOrderError(Exception):
@@ -109,8 +103,10 @@ class Placed:
         if not in_order:
             yield from self._batches()
             return
+        from query.answer_rows import ANSWER_SCHEMA  # noqa: PLC0415
+
         # The rows are wanted before: no statement can be run while another one reads them.
-        with self._question.reading("existing", _schema(), self._of_files(self._wanted())):
+        with self._question.reading("existing", ANSWER_SCHEMA, self._of_files(self._wanted())):
             yield from self._question.batches("existing_in_order")
 
     def _batches(self) -> "Iterator[pa.RecordBatch]":
@@ -118,19 +114,21 @@ class Placed:
         yield from self._question.batches("placed_in_segments")
 
     def _of_files(self, wanted: "Sequence[RowsWanted]") -> "Iterator[pa.RecordBatch]":
-        from query.parquet_rows import rows_of  # noqa: PLC0415  Arrow's files take their time
+        from query.answer_rows import answers_of  # noqa: PLC0415  Arrow takes its time
+        from query.parquet_rows import rows_of  # noqa: PLC0415
 
         for one, table in rows_of(wanted, self._question.threads):
-            yield from _answers(one.kind, table)
+            yield from answers_of(one.kind, table)
 
     def _wanted(self) -> "list[RowsWanted]":
+        from query.answer_rows import COLUMNS  # noqa: PLC0415
         from query.parquet_rows import RowsWanted  # noqa: PLC0415
 
         rows = self._question.arrow("placed_rows").column("row").combine_chunks()
         counts = {rank: count for rank, count in self._counts.items() if rank}
         starts = dict(zip(counts, accumulate(counts.values(), initial=0), strict=False))
         return [
-            RowsWanted(file, layer.kind, rows.slice(starts[rank], counts[rank]), _COLUMNS[layer.kind])
+            RowsWanted(file, layer.kind, rows.slice(starts[rank], counts[rank]), COLUMNS[layer.kind])
             for layer in self._layers
             for rank, file in zip(layer.ranks, layer.files, strict=True)
             if rank in counts
@@ -274,47 +272,3 @@ def _following(segments: _Bounds | None, plan: LayerPlan, layers: Sequence[_Laye
             following.append(run)
             others_to = max(others_to, last)
     return following, others_to
-
-
-# --- rows as answers ---
-
-
-def _schema() -> "pa.Schema":
-    import pyarrow as pa  # noqa: PLC0415
-
-    text, flag, number = pa.string(), pa.bool_(), pa.int64()
-    return pa.schema(
-        {
-            "item_key": text,
-            "rule": text,
-            "image": text,
-            "basis": text,
-            "reason": text,
-            "is_known": flag,
-            "was_before": flag,
-            "change_id": text,
-            "changed_at_ms": number,
-            "valid_from_ms": number,
-        }
-    )
-
-
-def _answers(kind: Kind, rows: "pa.Table") -> "Iterator[pa.RecordBatch]":
-    """Rows of a run, a snapshot or a baseline with the columns of `answers.sql`."""
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    schema, count = _schema(), rows.num_rows
-    is_change = pc.equal(rows.column("basis"), "change") if kind == "snapshot" else None
-    constant = {"rule": "p", "basis": "change" if kind == "run" else "baseline", "is_known": True, "was_before": True}
-    columns = []
-    for field in schema:
-        name = {"changed_at_ms": "changed_at", "valid_from_ms": "effective_at"}.get(field.name, field.name)
-        name = "new_image" if kind == "run" and name == "image" else name
-        if name in rows.column_names:
-            column = rows.column(name).cast(field.type)
-            is_shown = kind != "snapshot" or name not in _OF_CHANGES
-            columns.append(column if is_shown else pc.if_else(is_change, column, None))
-        else:
-            columns.append(pa.repeat(pa.scalar(constant.get(name), field.type), count))
-    yield from pa.table(columns, schema=schema).to_batches()
