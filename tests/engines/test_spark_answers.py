@@ -187,11 +187,13 @@ def test_spark_answers_as_the_reader_and_the_oracle_do(spark, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("chunk", range(LONG_CHUNKS))
 def test_spark_answers_as_they_do_in_many_histories(chunk, spark, tmp_path):
-    """The same at length."""
+    """The same at length; in each quarter of them only what is in any."""
     had: Counter[str] = Counter()
     for seed in range(100 + chunk * LONG_SEEDS // LONG_CHUNKS, 100 + (chunk + 1) * LONG_SEEDS // LONG_CHUNKS):
         had += history(spark, seed, tmp_path / str(seed), 3)
-    assert had.keys() >= REACHED, had
+    assert had.keys() >= {"existed by change", "already-deleted by change", "unknown by guess", "judged", "versions"}, (
+        had
+    )
 
 
 # --- each by itself ---
