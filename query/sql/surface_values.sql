@@ -129,18 +129,13 @@ CREATE MACRO is_comparable(op, old_image, new_image) AS
     (old_image IS NOT NULL OR op = 'INSERT') AND (new_image IS NOT NULL OR op = 'REMOVE');
 
 CREATE MACRO changed_attributes(op, old_image, new_image) AS CASE WHEN is_comparable(op, old_image, new_image) THEN (
-    SELECT coalesce(list(name ORDER BY name), [])
-    FROM (
-        SELECT name
-        FROM (
-            SELECT unnest(json_keys(old_image)) AS name
-            UNION ALL
-            SELECT unnest(json_keys(new_image))
+    SELECT
+        list_filter(
+            list_sort(list_distinct(list_concat(json_keys(older), json_keys(newer)))),
+            lambda name: json_extract(older, '/' || pointer_step(name))
+            IS DISTINCT FROM json_extract(newer, '/' || pointer_step(name))
         )
-        GROUP BY name
-        HAVING
-            count(*) = 1
-            OR value_text('{"v":' || json_extract(old_image, '/' || pointer_step(name))::VARCHAR || '}')
-            <> value_text('{"v":' || json_extract(new_image, '/' || pointer_step(name))::VARCHAR || '}')
+    FROM (
+        SELECT coalesce(value_text(old_image), '{' || '}') AS older, coalesce(value_text(new_image), '{' || '}') AS newer
     )
 ) END;
