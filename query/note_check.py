@@ -42,12 +42,30 @@ def load_public_key(path: Path) -> PublicKey:
             hint="name the .pub file that ddbtrail key create wrote, or what KMS gives as the public key",
         ) from error
     try:
-        return _supported(load_pem_public_key(content))
-    except (ValueError, UnsupportedAlgorithm) as error:
+        return parse_public_pem(content)
+    except ValueError as error:
         why = "it is a private key" if b"PRIVATE KEY" in content else str(error)
         raise UsageError(
             f"{path} is no public key", why=why, hint="name a file that begins with -----BEGIN PUBLIC KEY-----"
         ) from error
+
+
+def parse_public_pem(content: bytes) -> PublicKey:
+    """The public key in PEM. Raises ValueError for what is none of Ed25519 or P-256."""
+    try:
+        return _supported(load_pem_public_key(content))
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from error
+
+
+def public_pem(key: PublicKey) -> bytes:
+    """SubjectPublicKeyInfo in PEM, as openssl reads it."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def algorithm(key: PublicKey) -> str:
+    """How a key signs, in words."""
+    return "Ed25519" if isinstance(key, Ed25519PublicKey) else "ECDSA P-256 with SHA-256"
 
 
 def parse_public_key(text: str) -> PublicKey:
@@ -76,12 +94,20 @@ def check_note(note: SignedNote, origin: str, key: PublicKey) -> None:
         raise SignedByOthers(f"it is not signed with the key {ours.hex()}, but by {others}")
     try:
         for signature in signed:
-            if isinstance(key, Ed25519PublicKey):
-                key.verify(signature, note.text.encode())
-            else:
-                key.verify(signature, note.text.encode(), ECDSA(SHA256()))
-    except InvalidSignature as error:
+            check_detached(note.text.encode(), signature, key)
+    except ValueError as error:
         raise ValueError("its signature is not valid") from error
+
+
+def check_detached(content: bytes, signature: bytes, key: PublicKey) -> None:
+    """Raises ValueError unless a signature of its own is that of the key over these bytes."""
+    try:
+        if isinstance(key, Ed25519PublicKey):
+            key.verify(signature, content)
+        else:
+            key.verify(signature, content, ECDSA(SHA256()))
+    except InvalidSignature as error:
+        raise ValueError("the signature is not valid") from error
 
 
 def _supported(key: object) -> PublicKey:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from archiver.format.layout import SegmentName, hour_of
+from archiver.format.layout import SegmentName, Trail, hour_of
 from archiver.format.log_entry import SegmentEntry, entry_leaf
 from archiver.format.note import Checkpoint, SignedNote
 from archiver.format.proof import Proof, prove_row
@@ -64,31 +64,43 @@ def prove_change(source: Source, change: Change, chosen: Chosen, *, digests_only
     Raises NotSealed, SealMismatch for a log that does not hold together or a file that is not what was sealed, and
     UnreadableArchive.
     """
-    log = read_log(source, change.trail)
-    seal = _head(log, chosen)
-    leaves, holding = [], []
-    for index, entry in log.entries():
-        leaves.append(entry_leaf(entry))
-        if isinstance(entry, SegmentEntry) and _may_hold(entry, change):
-            holding.append((index, entry))
-    for index, entry in holding:
-        if index >= seal.after.size:
-            raise _not_sealed(change, seal, "its segment was sealed after that")
-        rows = _rows(source, change, entry)
-        found = [place for place, row in enumerate(rows) if row.is_of(change)]
-        if found:
-            proof = prove_row(
-                rows[found[0]],
-                shows=not digests_only,
-                rows=[leaf_of_row(row) for row in rows],
-                row_index=found[0],
-                segment=entry,
-                entries=leaves[: seal.after.size],
-                entry_index=index,
-                checkpoint=seal.checkpoint,
-            )
-            return proof, seal
-    raise _not_sealed(change, seal, "no seal names its segment")
+    return Prover(source, change.trail, chosen).prove(change, digests_only=digests_only)
+
+
+class Prover:
+    """Makes proofs of the changes of one trail, all against one head of its log, whose seals are read once."""
+
+    def __init__(self, source: Source, trail: Trail, chosen: Chosen) -> None:
+        log = read_log(source, trail)
+        self.seal = _head(log, chosen)
+        self._source = source
+        entries = [entry for _, entry in log.entries()]
+        self._leaves = [entry_leaf(entry) for entry in entries]
+        self._segments = [(index, one) for index, one in enumerate(entries) if isinstance(one, SegmentEntry)]
+
+    def prove(self, change: Change, *, digests_only: bool) -> tuple[Proof, Seal]:
+        """The proof of a change, as `prove_change`."""
+        seal = self.seal
+        for index, entry in self._segments:
+            if not _may_hold(entry, change):
+                continue
+            if index >= seal.after.size:
+                raise _not_sealed(change, seal, "its segment was sealed after that")
+            rows = _rows(self._source, change, entry)
+            found = [place for place, row in enumerate(rows) if row.is_of(change)]
+            if found:
+                proof = prove_row(
+                    rows[found[0]],
+                    shows=not digests_only,
+                    rows=[leaf_of_row(row) for row in rows],
+                    row_index=found[0],
+                    segment=entry,
+                    entries=self._leaves[: seal.after.size],
+                    entry_index=index,
+                    checkpoint=seal.checkpoint,
+                )
+                return proof, seal
+        raise _not_sealed(change, seal, "no seal names its segment")
 
 
 def check_proof(content: bytes, key: PublicKey, pinned: Checkpoint | None = None) -> Proof:

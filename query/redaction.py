@@ -18,7 +18,7 @@ import orjson
 
 from archiver.format.canonical import canonical
 from archiver.format.values import normal_number
-from query.diff import AttributeChange, Step, at_path, parse_path
+from query.diff import AttributeChange, Step, at_path, compose_path, parse_path
 
 if TYPE_CHECKING:
     from query.actor import Actor
@@ -48,6 +48,11 @@ class Redaction:
         paths = {parse_path(text) for text in texts}
         outermost = [path for path in paths if not any(path[:length] in paths for length in range(1, len(path)))]
         return cls(tuple(sorted(outermost, key=str)), secret or random_key())
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The paths, as they are written in the configuration."""
+        return tuple(map(compose_path, self.paths))
 
     # --- values ---
 

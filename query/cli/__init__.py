@@ -107,6 +107,12 @@ COMMANDS: Final = (
 
 # (word before the command, help, group, ((command, where it is), ...))
 GROUPED: Final = (
+    (
+        "evidence",
+        "Build packages of evidence, and check them.",
+        _PROVE,
+        (("build", "query.cli.evidence:build"), ("verify", "query.cli.evidence:verify")),
+    ),
     ("key", "Make the keys that sign seals.", _PROVE, (("create", "query.cli.sealing:key_create"),)),
     ("config", "Show the configuration.", _CONFIGURE, (("show", "query.cli.configure:show"),)),
 )

@@ -65,7 +65,7 @@ def coverage(
     found = run.archive.table(table, with_derived=False)
     keys = _canary_keys(run, found, canary)
     since_ms, until_ms = run.resolve_range(Which(since=since, until=until, during=during), lambda: found)
-    report = _examined(run, found, since_ms, until_ms)
+    report = examined(run, found, since_ms, until_ms)
     report = replace(report, canaries=_canaries(run, found, keys, since_ms, until_ms, every_ms))
     if scan or reconcile is not None:
         beside = reconciled(run, found, reconcile, settle_ms, is_from_beginning=from_beginning)
@@ -81,7 +81,7 @@ def coverage(
     return report.exit_code
 
 
-def _examined(run: "Invocation", table: "Trail", since_ms: int | None, until_ms: int | None) -> "Completeness":
+def examined(run: "Invocation", table: "Trail", since_ms: int | None, until_ms: int | None) -> "Completeness":
     from query.completeness import Completeness
     from query.errors import OutsideCoverage
     from query.instant import format_ms

@@ -109,9 +109,19 @@ def json_document(content: dict[str, Any]) -> str:
 
 def _delimited(sheet: Sheet, delimiter: str) -> Iterator[str]:
     columns = sheet.for_machines()
-    yield _line([column.name for column in columns], delimiter)
+    yield delimited_head(columns, delimiter)
     for record in sheet.records:
-        yield _line([_harmless(as_text(column, record)) for column in columns], delimiter)
+        yield delimited_line(columns, record, delimiter)
+
+
+def delimited_head(columns: Sequence[Column], delimiter: str = ",") -> str:
+    """The line of names that a file of csv or tsv begins with."""
+    return _line([column.name for column in columns], delimiter)
+
+
+def delimited_line(columns: Sequence[Column], record: Any, delimiter: str = ",") -> str:
+    """A record as a line of csv or tsv, every cell harmless in a spreadsheet."""
+    return _line([_harmless(as_text(column, record)) for column in columns], delimiter)
 
 
 def _line(cells: Iterable[str], delimiter: str) -> str:

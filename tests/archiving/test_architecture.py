@@ -30,6 +30,8 @@ WRITING_COMMANDS = {
     # These write nothing, and read what the archiver reads: a stream, an export, a live table.
     "query/cli/second_reading.py",
     "query/cli/table_items.py",
+    # It signs a package of evidence, with the keys that sign seals.
+    "query/cli/evidence_signing.py",
 }
 # The edges: the Lambda function, the commands, and `query.open`, whose callers may give a clock of their own.
 CLOCKS = {"archiver/handler.py", "query/__init__.py", "query/archive.py", "query/compact_handler.py"}

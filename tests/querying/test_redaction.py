@@ -240,7 +240,8 @@ ASKED: dict[str, list[tuple[str, ...]]] = {
 # What those say is none of the items', or they talk to AWS.
 SAY_NOTHING_OF_ITEMS = {
     *("seal", "acknowledge", "compact", "gc", "athena", "key create", "cost", "archive", "baseline"),
-    *("follow", "replay", "doctor", "status", "verify-proof"),
+    *("follow", "replay", "doctor", "status", "verify-proof", "evidence verify"),
+    "evidence build",  # what it writes is many files: a test of its own
 }
 
 
@@ -290,6 +291,31 @@ def test_a_proof_is_shown_masked(ask, place):
     code, told = ask("verify-proof", str(place / "proof.json"), "--pinned-key", str(place / "seal.key.pub"))
     assert code == 0
     assert not leaks(told)
+
+
+def test_what_is_redacted_is_in_no_file_of_a_package(ask, place, tmp_path, monkeypatch):
+    """Nor in what is said while it is built; and without a key that lasts there is no package."""
+    period = ("--since", "2026-09-15T00:00:00Z", "--until", "2026-09-15T01:00:00Z")
+    build = ("evidence", "build", "cards", *period, "--attr", "card", "--actor", f"{SECRET}-writer")
+    monkeypatch.delenv("DDBTRAIL_REDACTION_KEY", raising=False)
+    settings = Path("ddbtrail.toml").read_text()
+    Path("ddbtrail.toml").write_text(re.sub("redaction_key.*\n", "", settings))
+    assert ask(*build, "-O", str(tmp_path / "none"))[0] == 2
+    monkeypatch.setenv("DDBTRAIL_REDACTION_KEY", SIXTEEN)
+    for number, tokens in enumerate(
+        (build[:-2], build[:-4], build[:-4] + ("--key", f"customer={CUSTOMER}", "--key", "order=1"))
+    ):
+        target = tmp_path / f"masked-{number}"
+        code, told = ask(*tokens, "-O", str(target))
+        assert code in {1, 3, 4}, told
+        told += "".join(content_of(path.read_bytes()) for path in sorted(target.iterdir()))
+        assert not leaks(told), (tokens, told[:3000])
+        assert "[redacted:" in told
+    _, told = ask(*build, "-O", str(tmp_path / "by-actor"))
+    assert not leaks(told + "".join(content_of(path.read_bytes()) for path in (tmp_path / "by-actor").iterdir()))
+    Path("ddbtrail.toml").write_text(f'default_archive = "it"\n[archives.it]\nurl = "{place / "archive"}"\n')
+    ask(*build[:-4], "-O", str(tmp_path / "plain"))
+    assert leaks("".join(content_of(path.read_bytes()) for path in (tmp_path / "plain").iterdir()))
 
 
 def test_equal_values_have_equal_masks_under_one_key(ask, monkeypatch):

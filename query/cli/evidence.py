@@ -1,0 +1,322 @@
+"""The commands evidence build and evidence verify: a package for whoever has no archive."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from query.cli.exits import FOUND, NOT_FOUND, tell_lines
+from query.cli.options import ALL, DEFAULTS, NamedKey, Options, Table, Which
+from query.errors import QueryError, UsageError
+
+if TYPE_CHECKING:
+    from query.cli.invocation import Invocation
+    from query.evidence.build import Built
+    from query.evidence.scope import Scope
+    from query.evidence.shortfalls import Accepted
+    from query.table import Table as Trail
+    from query.verify.verification import Verification
+
+_CACHE_BYTES: Final = 20_000_000_000
+_SHOWN: Final = 10
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Building(Options):
+    """The options of a reading command, without those that say nothing here: evidence is read anew, and no format is
+    chosen.
+    """
+
+    cache_dir: Annotated[str | None, Parameter(parse=False)] = None
+    no_seals: Annotated[bool, Parameter(parse=False)] = False
+    derived: Annotated[str | None, Parameter(parse=False)] = None
+    no_derived: Annotated[bool, Parameter(parse=False)] = False
+    output: Annotated[str | None, Parameter(parse=False)] = None
+    output_file: Annotated[str | None, Parameter(parse=False)] = None
+    columns: Annotated[str | None, Parameter(parse=False)] = None
+    full: Annotated[bool, Parameter(parse=False)] = False
+    color: Annotated[str | None, Parameter(parse=False)] = None
+    no_pager: Annotated[bool, Parameter(parse=False)] = False
+
+
+BUILDING: Final = Building()
+
+
+def build(
+    table: Table,
+    /,
+    *,
+    which: Which = ALL,
+    key: NamedKey = (),
+    package: Annotated[
+        Path, Parameter(name=["--package", "-O"], help="Where it goes: FILE.zip, or a folder that is not there yet.")
+    ],
+    accept: Annotated[
+        tuple[str, ...],
+        Parameter(negative=(), help="Go on despite a gap (SINCE/UNTIL), or a finding by its code, such as no-seals."),
+    ] = (),
+    signing_key: Annotated[
+        str | None, Parameter(help="Private key that signs the package: a file, or the ARN of a key in KMS.")
+    ] = None,
+    pinned_key: Annotated[
+        Path | None, Parameter(help="Public key (PEM) of the sealer, got from whoever runs it.")
+    ] = None,
+    on_failure: Annotated[
+        str | None, Parameter(help="Where failed batches go: s3://BUCKET, or a folder. [DDBTRAIL_ON_FAILURE]")
+    ] = None,
+    options: Building = BUILDING,
+) -> int:
+    """Build a package of evidence: what changed in a period, how complete that is, and what proves it.
+
+    The period is needed, and has to be over. With --attr, --op, --actor or --key the package holds only changes of
+    those. It names gaps and findings; exit code 3 says that one of them is neither acknowledged in the log nor named
+    with --accept, 4 that something could not be checked. If the verification finds tampering there is no package: 1.
+
+    Whoever gets it verifies it with sha256sum and openssl alone, or with ddbtrail evidence verify.
+    """
+    from query.cli.evidence_signing import open_signing
+    from query.cli.invocation import Invocation
+
+    run = Invocation(options, more={"on_failure": on_failure})
+    if package.exists():
+        raise UsageError(f"{package} is there already", why="evidence is not written over", hint="type another -O")
+    signing = None if signing_key is None else open_signing(run, signing_key)
+    with tempfile.TemporaryDirectory(prefix="ddbtrail-evidence-") as cache:
+        run.settings = replace(run.settings, cache_dir=Path(cache), cache_limit_bytes=_CACHE_BYTES)
+        found = run.archive.table(table, with_derived=False)
+        run.note_redaction(found.name)
+        _check_redaction(run, found)
+        scope = _scope(run, found, which, key)
+        accepted = _accepted(run, accept)
+        verified = _verified(run, found, scope, pinned_key)
+        if _is_tampered(verified):
+            return NOT_FOUND
+        with _new_folder(package, found.name) as folder:
+            built = _built(run, found, scope, verified, accepted, signing, folder)
+    _tell(run, built, package)
+    return built.exit_code
+
+
+def verify(
+    package: Annotated[Path, Parameter(help="A package: its zip archive, or its folder.")],
+    /,
+    *,
+    pinned_key: Annotated[
+        Path | None, Parameter(help="Public key (PEM) that must have signed it, got from its owner.")
+    ] = None,
+    options: Options = DEFAULTS,
+) -> int:
+    """Check that a package of evidence is as it was built: every file, every byte, and its signature.
+
+    Needs the package and nothing else. Exit code 0 says that it is, 1 that something was altered, added or taken away.
+    Without --pinned-key the signature is checked with the key in the package: compare its fingerprint with its owner.
+    """
+    from query.cli.invocation import Invocation
+    from query.evidence.check import check_package
+    from query.note_check import load_public_key
+
+    run = Invocation(options)
+    checked = check_package(package, None if pinned_key is None else load_public_key(pinned_key))
+    document = {
+        "verified": not checked.problems,
+        "files": checked.files,
+        "problems": list(checked.problems),
+        "key_sha256": checked.key_sha256,
+        "is_pinned_key": checked.is_pinned,
+        "has_time_stamp": checked.has_time_stamp,
+    }
+    if run.target.output == "table":
+        run.target.write(_lines(document))
+    else:
+        run.write_document(document)
+    if not checked.problems:
+        if checked.key_sha256 is None:
+            run.warn("the package is not signed: whoever changed a file could have changed its manifest too")
+        elif not checked.is_pinned:
+            run.warn("the key came with the package: compare its fingerprint with its owner, or add --pinned-key")
+    if checked.has_time_stamp:
+        run.note("nobody looked at the time stamp: openssl ts -verify does")
+    return NOT_FOUND if checked.problems else FOUND
+
+
+def _lines(document: dict[str, object]) -> Iterator[str]:
+    from query.render.text import visible
+
+    problems = document["problems"]
+    assert isinstance(problems, list)
+    for problem in problems[:_SHOWN]:
+        yield f"{visible(problem)}\n"
+    if len(problems) > _SHOWN:
+        yield f"… {len(problems) - _SHOWN} more (-o json)\n"
+    signed = f"signed with {document['key_sha256']}" if document["key_sha256"] else "not signed"
+    yield f"ALTERED: {document['files']} files\n" if problems else f"verified: {document['files']} files, {signed}\n"
+
+
+# --- what is asked ---
+
+
+def _check_redaction(run: "Invocation", table: "Trail") -> None:
+    if table.redaction.paths and run.settings.redaction_key is None:
+        raise UsageError(
+            f"attributes of {table.name} are redacted, and no redaction key is set",
+            why="masks under a key of this run alone would be others in the next package",
+            hint="set DDBTRAIL_REDACTION_KEY, or redaction_key in ddbtrail.toml",
+        )
+
+
+def _scope(run: "Invocation", table: "Trail", which: Which, key: Sequence[str]) -> "Scope":
+    from query.evidence.scope import Scope
+    from query.instant import format_ms
+    from query.operations import parse_operations
+
+    since_ms, until_ms = run.resolve_range(which, lambda: table)
+    if since_ms is None or until_ms is None:
+        raise UsageError("no period was named", hint="type --during 2026-Q3, or --since and --until")
+    if until_ms > run.now_ms:
+        now = format_ms(run.now_ms // 1000 * 1000)
+        raise UsageError(
+            f"the period is not over: it ends at {format_ms(until_ms)}",
+            why="the same package could not be built again",
+            hint=f"type --since {format_ms(since_ms)} --until {now}",
+        )
+    trail = table.trail
+    return Scope(
+        table=f"{trail.account}/{trail.region}/{trail.table_name}",
+        since_ms=since_ms,
+        until_ms=until_ms,
+        item_key=table.item(named=key).item_key if key else None,
+        ops=parse_operations(which.op),
+        attributes=which.attr,
+        actor=which.actor,
+    )
+
+
+def _accepted(run: "Invocation", named: Sequence[str]) -> "Accepted":
+    from query.evidence.shortfalls import Accepted
+    from query.when import parse_when
+
+    codes, stretches = set(), []
+    for text in named:
+        since, slash, until = text.partition("/")
+        if not slash:
+            codes.add(text)
+            continue
+        ends = [parse_when(end, now_ms=run.now_ms, zone=run.settings.tz).ms for end in (since, until)]
+        if ends[0] >= ends[1]:
+            raise UsageError(f"{text} ends before it begins", hint="type SINCE/UNTIL")
+        stretches.append((ends[0], ends[1]))
+    return Accepted(frozenset(codes), tuple(sorted(stretches)))
+
+
+# --- what is done ---
+
+
+def _verified(run: "Invocation", table: "Trail", scope: "Scope", pinned_key: Path | None) -> "Verification":
+    from query.note_check import load_public_key
+    from query.verify.verification import Demand, Level
+    from query.verify.verifier import verify as verify_trail
+
+    key = pinned_key or run.settings.pinned_key
+    demand = Demand(
+        level=Level.QUICK,
+        now_ms=run.now_ms,
+        pinned_key=None if key is None else load_public_key(key),
+        max_age_ms=None,
+        since_ms=scope.since_ms,
+        until_ms=scope.until_ms,
+        redaction=table.redaction,
+    )
+    return verify_trail(run.archive.source, table.trail, demand, open_table=lambda: table, workers=run.settings.threads)
+
+
+def _is_tampered(found: "Verification") -> bool:
+    """Whether the trail was tampered with; then it says where."""
+    from query.verify.problem import Verdict
+
+    tampered = [one for one in found.problems if one.verdict is Verdict.TAMPERED]
+    if not tampered:
+        return False
+    tell_lines(
+        [
+            *(f"{one.code}: {one.name}: {one.detail}" for one in tampered[:_SHOWN]),
+            f"TAMPERED: {len(tampered)} findings, so there is no package",
+            f"type ddbtrail verify {found.table_name} for all of them",
+        ]
+    )
+    return True
+
+
+def _built(
+    run: "Invocation",
+    table: "Trail",
+    scope: "Scope",
+    verified: "Verification",
+    accepted: "Accepted",
+    signing: object,
+    folder: Path,
+) -> "Built":
+    from query.cli.coverage import examined
+    from query.evidence.build import Materials, Signing
+    from query.evidence.build import build as build_package
+    from query.seal_log import read_log
+    from query.verify.statements import Statements
+
+    assert signing is None or isinstance(signing, Signing)
+    source = run.archive.source
+    made = Materials(
+        source=source,
+        table=table,
+        scope=scope,
+        verified=verified,
+        complete=examined(run, table, scope.since_ms, scope.until_ms),
+        said=Statements.of(read_log(source, table.trail).entries()),
+        accepted=accepted,
+        signing=signing,
+    )
+    return build_package(made, folder)
+
+
+@contextmanager
+def _new_folder(package: Path, table_name: str) -> Iterator[Path]:
+    """A folder for the files of a package, which has its name or is its zip archive when all of them are there."""
+    from query.evidence.package import write_zip
+
+    try:
+        with tempfile.TemporaryDirectory(prefix=".ddbtrail-", dir=package.absolute().parent) as beside:
+            folder = Path(beside, "files")
+            folder.mkdir()
+            yield folder
+            if package.suffix.lower() == ".zip":
+                whole = Path(beside, "package.zip")
+                write_zip({path.name: path for path in folder.iterdir()}, f"{table_name}-evidence", whole)
+                whole.replace(package)
+            else:
+                shutil.move(folder, package)
+    except OSError as error:
+        raise QueryError(
+            f"could not write {package}",
+            why=(error.strerror or str(error)).lower(),
+            hint="type -O with a file in a folder that exists, and see that there is room",
+        ) from error
+
+
+def _tell(run: "Invocation", built: "Built", package: Path) -> None:
+    from query.render.text import counted, grouped
+
+    written = built.written
+    run.note(f"{counted(written.changes, 'change')}, {counted(written.rows, 'row')} of attributes → {package}")
+    if built.proved.proofs:
+        run.note(f"{counted(built.proved.proofs, 'segment')} proved against the signed log")
+    open_ones = [one for one in built.shortfalls if one.accepted is None]
+    shown = [f"{one.code}: {one.document()['since'] or ''} {one.detail}".replace("  ", " ") for one in open_ones]
+    tell_lines(shown[:_SHOWN])
+    if len(shown) > _SHOWN:
+        tell_lines([f"… {grouped(len(shown) - _SHOWN)} more, in coverage.json"])
+    if open_ones:
+        tell_lines(["the package is INCOMPLETE, and says so: --accept names what is to be taken as it is"])

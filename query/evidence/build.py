@@ -1,0 +1,142 @@
+"""Builds a package: the files in a folder, the manifest after them, the signature last.
+
+Invariant: nothing that is written depends on when or where; the manifest is made of the files as they lie there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from query.completeness import Completeness
+from query.evidence.changes import Written, write_changes
+from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY, compose_manifest, digest_of
+from query.evidence.proofs import Proved, write_proofs
+from query.evidence.scope import Scope
+from query.evidence.shortfalls import Accepted, Shortfall, exit_code, find_shortfalls
+from query.evidence.sources import source_sheet
+from query.evidence.texts import how_to_verify, query_text
+from query.note_check import PublicKey, algorithm, fingerprint, public_pem
+from query.render.completeness import completeness_document
+from query.render.formats import json_document, text_of
+from query.render.text import Look
+from query.render.verification import verification_document
+from query.source import Source
+from query.table import Table
+from query.verify.statements import Statements
+from query.verify.verification import Verification
+
+CHANGES: Final = "changes.parquet"
+_OF_BUILDING: Final = frozenset({"verified_at", "archive", "exit_code"})
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """Who signs a package: the public key, and what makes a signature of its own over a text."""
+
+    public_key: PublicKey
+    sign: Callable[[str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What a package is made of. `table` is without runs; `verified` found no tampering."""
+
+    source: Source
+    table: Table
+    scope: Scope
+    verified: Verification
+    complete: Completeness
+    said: Statements
+    accepted: Accepted
+    signing: Signing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came of it; `exit_code` is that of the command."""
+
+    written: Written
+    proved: Proved
+    shortfalls: tuple[Shortfall, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return exit_code(self.shortfalls)
+
+
+def build(made: Materials, folder: Path) -> Built:
+    """Writes the files of a package into an empty folder.
+
+    Raises SealMismatch, CorruptSegment or UnreadableArchive for evidence, OSError for the folder.
+    """
+    table, scope, redaction = made.table, made.scope, made.table.redaction
+    pinned = made.verified.demand.pinned_key
+    written = write_changes(table, scope, folder / CHANGES, folder / "changes.csv")
+    proved = write_proofs(
+        made.source, table.trail, written.first_of, folder, pinned, digests_only=bool(redaction.paths)
+    )
+    shortfalls = find_shortfalls(
+        made.verified,
+        made.complete,
+        made.said,
+        conflicts=written.conflicts,
+        unsealed=sum(change.is_sealed is False for change in written.first_of.values()),
+        accepted=made.accepted,
+        redaction=redaction,
+    )
+    built = Built(written, proved, shortfalls)
+    _write(folder / "source-files.csv", *text_of(source_sheet(made.source, table, scope), "csv", Look()))
+    _write(folder / "query.txt", query_text(scope, table, redaction, made.accepted.texts))
+    _write(folder / "coverage.json", json_document(_coverage(made, built)))
+    _write(folder / "verification.json", json_document(_verification(made, built)))
+    key = None if made.signing is None else made.signing.public_key
+    if key is not None:
+        (folder / SIGNING_KEY).write_bytes(public_pem(key))
+    names = {path.name for path in folder.iterdir()}
+    _write(folder / "HOW-TO-VERIFY.txt", how_to_verify(names, key, pinned))
+    _sign(folder, made.signing)
+    return built
+
+
+def _sign(folder: Path, signing: Signing | None) -> None:
+    digests = {}
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            digests[path.name] = digest_of(file)
+    manifest = compose_manifest(digests)
+    (folder / MANIFEST).write_bytes(manifest)
+    if signing is not None:
+        (folder / SIGNATURE).write_bytes(signing.sign(manifest.decode()))
+
+
+def _coverage(made: Materials, built: Built) -> dict[str, Any]:
+    told = completeness_document(made.complete, made.table.redaction)
+    return told | {"exceptions": [one.document() for one in built.shortfalls]}
+
+
+def _verification(made: Materials, built: Built) -> dict[str, Any]:
+    """What the verification came to: under the names that auditors know, then the report of `verify`."""
+    report = verification_document(made.verified, "")
+    pinned = made.verified.demand.pinned_key
+    wrong = [one for one in report["findings"] if one["code"] not in {"gap", "outside-coverage"}]
+    unsigned = {"seal-signature", "no-seals", "key-not-pinned"}
+    return {
+        "signatureValid": None if pinned is None else not unsigned & made.verified.counts.keys(),
+        "signatureAlgorithm": None if pinned is None else algorithm(pinned),
+        "signatureDateTime": report["sealed_at"],
+        "signatureKeyId": None if pinned is None else fingerprint(pinned),
+        "validationErrors": wrong,
+        "files": {"checked": made.verified.files_checked, "bytes": made.verified.bytes_checked},
+        "proofs": {
+            "segments_proved": built.proved.proofs,
+            "segments_not_sealed": built.proved.not_sealed,
+            "segments_left_out": built.proved.left_out,
+        },
+        "report": {name: value for name, value in report.items() if name not in _OF_BUILDING},
+    }
+
+
+def _write(path: Path, *pieces: str) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(pieces)

@@ -1,0 +1,74 @@
+"""What a package is about: a period, and which of its changes. Pure.
+
+Invariant: a scope is spelled with instants only, so that asking again later asks the same.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from query.diff import AttributeChange, Step, parse_path, touches
+from query.instant import format_ms
+from query.redaction import Redaction
+from query.render.views import ChangeView, key_cell
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Changes with `since_ms <= changed_at < until_ms` (epoch ms) of a table, in full its trail's
+    `account/region/name`; and of them those of one item, by some operations, of some attributes or by one actor.
+    """
+
+    table: str
+    since_ms: int
+    until_ms: int
+    item_key: str | None = None
+    ops: tuple[str, ...] | None = None
+    attributes: tuple[str, ...] = ()
+    actor: str | None = None
+    paths: tuple[tuple[Step, ...], ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", tuple(parse_path(text) for text in self.attributes))
+
+    def holds(self, view: ChangeView) -> bool:
+        """Whether a change, of the period, the item and the operations, is one of the attributes and of the actor."""
+        is_by = self.actor is None or view.made_by.name == self.actor
+        return is_by and (not self.paths or view.is_about(self.paths))
+
+    def attribute_changes(self, view: ChangeView) -> Sequence[AttributeChange]:
+        """What of a change is asked about; nothing where the stream carried no images."""
+        found = view.changes or ()
+        if not self.paths:
+            return found
+        return [one for one in found if any(touches(one.steps, path) for path in self.paths)]
+
+    def told(self, redaction: Redaction, *, is_actor_masked: bool) -> Iterator[tuple[str, str]]:
+        """The scope as pairs of names and texts; what is masked in answers is masked here."""
+        yield "table", self.table
+        yield "since", f"{format_ms(self.since_ms)} (inclusive)"
+        yield "until", f"{format_ms(self.until_ms)} (exclusive)"
+        if self.item_key is not None:
+            yield "item", key_cell(self.item_key, redaction).shown_text
+        if self.ops is not None:
+            yield "operations", ", ".join(self.ops)
+        if self.attributes:
+            yield "attributes", ", ".join(self.attributes)
+        if self.actor is not None:
+            yield "actor", "[redacted]" if is_actor_masked else self.actor
+
+    def command(self, redaction: Redaction, *, is_actor_masked: bool) -> str:
+        """What to type for the same package, without where the archive is and where the package goes."""
+        words = ["ddbtrail", "evidence", "build", self.table]
+        words += ["--since", format_ms(self.since_ms), "--until", format_ms(self.until_ms)]
+        if self.item_key is not None:
+            words += ["--key", orjson.dumps(orjson.loads(redaction.key(self.item_key))).decode()]
+        if self.ops is not None:
+            words += ["--op", ",".join(self.ops).lower()]
+        for text in self.attributes:
+            words += ["--attr", text]
+        if self.actor is not None:
+            words += ["--actor", "[redacted]" if is_actor_masked else self.actor]
+        return shlex.join(words)

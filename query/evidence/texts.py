@@ -1,0 +1,91 @@
+"""The texts of a package: how its question was asked, and how it is verified without this software."""
+
+from collections.abc import Collection
+from importlib.metadata import PackageNotFoundError, version
+
+from query.engine import sql
+from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY
+from query.evidence.proofs import CHECKPOINT_SIGNATURE, LOG_KEY, PROOFS, SIGNED
+from query.evidence.scope import Scope
+from query.note_check import PublicKey, algorithm, fingerprint
+from query.redaction import Redaction
+from query.render.text import visible
+from query.table import Table
+
+_SOFTWARE = ("ddbtrail", "duckdb", "pyarrow")
+
+
+def versions() -> list[tuple[str, str]]:
+    """What the answer was computed with."""
+    return [(name, _version(name)) for name in _SOFTWARE]
+
+
+def query_text(scope: Scope, table: Table, redaction: Redaction, accepted: Collection[str]) -> str:
+    """How the package was asked for: command, scope, configuration, software, statements."""
+    is_masked = table.attribution.steps != () and redaction.covers(table.attribution.steps)
+    lines = [scope.command(redaction, is_actor_masked=is_masked) + "".join(f" --accept {one}" for one in accepted), ""]
+    lines += [f"{name}: {text}" for name, text in scope.told(redaction, is_actor_masked=is_masked)]
+    lines += ["", f"actor attribute: {table.attribution.path or 'none is configured'}"]
+    lines += [f"redacted: {', '.join(redaction.texts) or 'nothing'}"]
+    lines += ["read from: evidence alone, no runs and no snapshots", ""]
+    lines += [f"{name} {text}" for name, text in versions()]
+    told = "\n".join(visible(line) for line in lines)
+    return f"{told}\n\n{sql('range_conflicts').strip()}\n\n{sql('evidence_changes').strip()}\n"
+
+
+def how_to_verify(names: Collection[str], key: PublicKey | None, log_key: PublicKey | None) -> str:
+    """The commands, none of which needs this software."""
+    parts = [
+        "How to verify this package with sha256sum and openssl alone. Type in the folder of this file.\n",
+        f"1. Every file is as it was:\n\n    sha256sum -c {MANIFEST}\n",
+        "   Each line must say OK. No other file than those and MANIFEST.* belongs to the package.\n",
+    ]
+    if key is None:
+        parts.append(
+            "2. The package is not signed: whoever handed it over could have changed files and manifest alike.\n"
+        )
+    else:
+        parts += [
+            f"2. The manifest is signed ({algorithm(key)}):\n",
+            f"    {_openssl(key, SIGNING_KEY, MANIFEST, SIGNATURE)}\n",
+            "   The key came with the package, so compare its fingerprint with its owner, by another way:\n",
+            f"    openssl pkey -pubin -in {SIGNING_KEY} -outform DER | sha256sum\n",
+            f"    {fingerprint(key)}\n",
+        ]
+    parts += _of_the_log(names, log_key)
+    return "\n".join(parts)
+
+
+def _of_the_log(names: Collection[str], log_key: PublicKey | None) -> list[str]:
+    if PROOFS not in names:
+        return ["3. The trail had no seals: nothing proves that the archive is as it was written.\n"]
+    if log_key is None:
+        signed = [f"3. {SIGNED} is the head of the archive's log; whoever built the package pinned no key of it.\n"]
+    else:
+        signed = [
+            f"3. The head of the archive's log is signed ({algorithm(log_key)}):\n",
+            f"    {_openssl(log_key, LOG_KEY, SIGNED, CHECKPOINT_SIGNATURE)}\n",
+            "   Compare the fingerprint of this key with the owner of the log too:\n",
+            f"    openssl pkey -pubin -in {LOG_KEY} -outform DER | sha256sum\n",
+            f"    {fingerprint(log_key)}\n",
+        ]
+    return [
+        *signed,
+        f"Each line of {PROOFS} leads from one change of a segment to that head (sed -n 1p {PROOFS} >proof.json);",
+        "docs/proofs.md of ddbtrail says how to follow it with openssl, jq and sha256sum. source-files.csv has the",
+        "SHA-256 of each object of the archive that was read: compare them with sha256sum, if you have the archive.",
+        "",
+    ]
+
+
+def _openssl(key: PublicKey, key_file: str, file: str, signature: str) -> str:
+    if algorithm(key) == "Ed25519":
+        return f"openssl pkeyutl -verify -pubin -inkey {key_file} -rawin -in {file} -sigfile {signature}"
+    return f"openssl dgst -sha256 -verify {key_file} -signature {signature} {file}"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed as a package"
