@@ -1,4 +1,4 @@
-"""The DuckDB connection: its limits and its file access. The only import of duckdb.
+"""The DuckDB connection for our statements: its limits and its file access. A person's SQL has `locked`.
 
 Invariants: SQL comes from the `.sql` files beside this one; values are bound or held in variables, never formatted in;
 nothing is downloaded into DuckDB, it reads the local files it is handed; a corrupt file is named, never half read.
