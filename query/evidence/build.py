@@ -12,10 +12,11 @@ from query.completeness import Completeness
 from query.evidence.changes import Written, write_changes
 from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY, compose_manifest, digest_of
 from query.evidence.proofs import Proved, write_proofs
+from query.evidence.report import report, shown_shortfalls
 from query.evidence.scope import Scope
 from query.evidence.shortfalls import Accepted, Shortfall, exit_code, find_shortfalls
 from query.evidence.sources import source_sheet
-from query.evidence.texts import how_to_verify, query_text
+from query.evidence.texts import how_to_verify, query_text, versions
 from query.note_check import PublicKey, algorithm, fingerprint, public_pem
 from query.render.completeness import completeness_document
 from query.render.formats import json_document, text_of
@@ -90,6 +91,7 @@ def build(made: Materials, folder: Path) -> Built:
     _write(folder / "query.txt", query_text(scope, table, redaction, made.accepted.texts))
     _write(folder / "coverage.json", json_document(_coverage(made, built)))
     _write(folder / "verification.json", json_document(_verification(made, built)))
+    _report(made, built, folder)
     key = None if made.signing is None else made.signing.public_key
     if key is not None:
         (folder / SIGNING_KEY).write_bytes(public_pem(key))
@@ -97,6 +99,23 @@ def build(made: Materials, folder: Path) -> Built:
     _write(folder / "HOW-TO-VERIFY.txt", how_to_verify(names, key, pinned))
     _sign(folder, made.signing)
     return built
+
+
+def _report(made: Materials, built: Built, folder: Path) -> None:
+    redaction, attribution = made.table.redaction, made.table.attribution
+    is_masked = attribution.steps != () and redaction.covers(attribution.steps)
+    valid = _verification(made, built)["signatureValid"]
+    told = {
+        **shown_shortfalls(built.shortfalls),
+        "asked": list(made.scope.told(redaction, is_actor_masked=is_masked)),
+        "proofs": built.proved.proofs,
+        "not_proved": built.proved.not_sealed + built.proved.left_out,
+        "signature": "no key was pinned, so it was not checked" if valid is None else "valid" if valid else "NOT VALID",
+        "redacted": ", ".join(redaction.texts) or "nothing",
+        "versions": versions(),
+    }
+    with made.table.engine.ask() as question:
+        _write(folder / "REPORT.html", *report(question, folder / CHANGES, made.scope, told, complete=made.complete))
 
 
 def _sign(folder: Path, signing: Signing | None) -> None:

@@ -303,7 +303,7 @@ def test_what_is_redacted_is_in_no_file_of_a_package(ask, place, tmp_path, monke
     assert ask(*build, "-O", str(tmp_path / "none"))[0] == 2
     monkeypatch.setenv("DDBTRAIL_REDACTION_KEY", SIXTEEN)
     for number, tokens in enumerate(
-        (build[:-2], build[:-4], build[:-4] + ("--key", f"customer={CUSTOMER}", "--key", "order=1"))
+        (build[:-2], build[:-4], (*build[:-4], "--key", f"customer={CUSTOMER}", "--key", "order=1"))
     ):
         target = tmp_path / f"masked-{number}"
         code, told = ask(*tokens, "-O", str(target))
