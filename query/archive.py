@@ -17,13 +17,14 @@ from query.derived.segment_table import read_segment_table
 from query.engine import Engine
 from query.errors import DerivedGone
 from query.key_schema import ANY_TABLE, KeySchema
+from query.known_keys import key_schema_of
 from query.redaction import Redaction, random_key
 from query.rows import Reader
 from query.sealed import Sealed, SealReader
 from query.selection import Selection
 from query.settings import Settings
 from query.source import Access, Source, open_source
-from query.table import Table, key_schema_of
+from query.table import Table
 from query.table_ref import parse_table_ref
 
 if TYPE_CHECKING:

@@ -11,16 +11,18 @@ from query.answer import Change
 from query.catalog import Evidence
 from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import Coverage, TableEnd, coverage_of
+from query.cut import change_named, cut_at
 from query.derived.by_key import Wanted
 from query.diff import parse_path
 from query.engine import Engine, Question
-from query.errors import DerivedGone, UsageError
+from query.errors import DerivedGone
 from query.held_back import HeldBack, read_held_back
 from query.history import change_of
 from query.image_chain import MOST_BREAKS, ImageChain, image_chain
-from query.instant import Instant, format_ms
+from query.instant import Instant
 from query.key import parse_key, parse_partition
-from query.key_schema import KeyAttribute, KeySchema
+from query.key_schema import KeySchema
+from query.known_keys import key_schema_of, typed_schema
 from query.layers import LayerPlan, plan_layers
 from query.placed import Placed
 from query.plan import ReadPlan, StatePlan, neighbours, plan_changes, plan_state
@@ -125,7 +127,7 @@ class Table(Reviewed):
             with self.engine.ask() as question:
                 self.reader.read_segments(question, self.evidence.segments[-1:])
                 keys = [row[0] for row in question.rows("one_key")]
-        return _typed_schema(self._key_names, keys[0], self.name) if keys else None
+        return typed_schema(self._key_names, keys[0], self.name) if keys else None
 
     def coverage(self) -> Coverage:
         """The stretches that the trail can answer for, and the gaps between them."""
@@ -346,33 +348,14 @@ class Table(Reviewed):
         """What `as_of` cuts at. Raises UsageError for a revision that names no single change of the table."""
         if isinstance(at, Instant):
             return Moment(at.ms)
-        if at.base != "id" or at.back or at.change_id_prefix is None:
-            raise UsageError(
-                f"{at.text} does not name one change of the table {self.name}",
-                why="a table is cut at one change, by its id",
-                hint="write as-of TABLE @ID with an id from ddbtrail log",
-            )
-        prefix = at.change_id_prefix
+        prefix = change_named(at, self.name)
 
         def read(table: "Table") -> list[tuple[Any, ...]]:
             with table.engine.ask() as question:
                 table.reader.read(question)
                 return question.rows("change_by_id", {"prefix": prefix})
 
-        found = self.asked(read)
-        if len({row[:3] for row in found}) == 1:
-            _, label, sequence_number, changed_at_ms = found[0]
-            return Moment(changed_at_ms, (label, sequence_number))
-        if not found:
-            raise UsageError(
-                f"no change of {self.name} has an id that begins with {at.change_id_prefix}",
-                hint="ddbtrail log TABLE lists change ids",
-            )
-        raise UsageError(
-            f"{at.text} is not the beginning of one change id only",
-            why="it fits " + ", ".join(f"@{row[0]} ({format_ms(row[3])})" for row in found[:5]),
-            hint="write more of it",
-        )
+        return cut_at(at, self.asked(read), self.name)
 
 
 def _spelled(name: str, at: Instant | Rev) -> str:
@@ -382,32 +365,3 @@ def _spelled(name: str, at: Instant | Rev) -> str:
 def _coverage(table: Table, question: Question, selection: Selection | None = None) -> Coverage:
     descriptions = [baseline.description for baseline in table.evidence.baselines]
     return coverage_of(table.reader.spans(question, selection), table.evidence.streams, descriptions)
-
-
-def key_schema_of(evidence: Evidence, key_names: tuple[str, ...] | None) -> KeySchema | None:
-    """The key schema that the newest description states; `key_names` may correct nothing but its order."""
-    described = [description.key_schema for _, description in sorted(evidence.streams.items())]
-    described += [baseline.description.key_schema for baseline in evidence.baselines] if not described else []
-    if not described:
-        return None
-    types = dict(described[-1])
-    names = key_names if key_names is not None and set(key_names) == set(types) else tuple(types)
-    return _schema([(name, types[name]) for name in names])
-
-
-def _typed_schema(key_names: tuple[str, ...], item_key: str, table: str) -> KeySchema:
-    import orjson  # noqa: PLC0415
-
-    types = {name: next(iter(value)) for name, value in orjson.loads(item_key).items()}
-    if set(types) != set(key_names):
-        raise UsageError(
-            f"the key schema {','.join(key_names)} is not that of {table}",
-            why=f"its keys have the attributes {', '.join(sorted(types))}",
-            hint="correct --key-schema",
-        )
-    return _schema([(name, types[name]) for name in key_names])
-
-
-def _schema(attributes: Sequence[tuple[str, str]]) -> KeySchema:
-    partition, *sort = (KeyAttribute(name, kind) for name, kind in attributes)  # type: ignore[arg-type]
-    return KeySchema(partition, sort[0] if sort else None)
