@@ -111,7 +111,7 @@ GROUPED: Final = (
         "evidence",
         "Build packages of evidence, and check them.",
         _PROVE,
-        (("build", "query.cli.evidence:build"), ("verify", "query.cli.evidence:verify")),
+        (("build", "query.cli.evidence:build"), ("verify", "query.cli.evidence_check:verify")),
     ),
     ("key", "Make the keys that sign seals.", _PROVE, (("create", "query.cli.sealing:key_create"),)),
     ("config", "Show the configuration.", _CONFIGURE, (("show", "query.cli.configure:show"),)),
