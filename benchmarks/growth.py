@@ -122,16 +122,16 @@ def draw(sizes: Mapping[str, Any]) -> str:
         middle = (_LEFT + _WIDTH - _RIGHT) // 2
         yield f'<text x="{middle}" y="{_HEIGHT - 14}" text-anchor="middle">changes in the archive, 90 days</text>'
         yield f'<text x="{_LEFT - 50}" y="18">CPU seconds</text>'
-        placed = -math.inf
+        placed: dict[float, float] = {}  # by where lines end, the lowest name so far
         by_end = sorted(zip(lines.items(), _COLOURS, strict=True), key=lambda line: y_of(line[0][1][-1][1]))
         for (name, points), colour in by_end:
             path = "L".join(f"{x_of(x)} {y_of(y)}" for x, y in points)
             yield f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
             for x, y in points:
                 yield f'<circle cx="{x_of(x)}" cy="{y_of(y)}" r="3" fill="{colour}"/>'
-            placed = max(placed + 16, y_of(points[-1][1]) + 4)
             end = x_of(points[-1][0]) + 10
-            yield f'<text x="{end}" y="{placed}" font-size="11" style="fill:{colour}">{escape(name)}</text>'
+            placed[end] = max(placed.get(end, -math.inf) + 16, y_of(points[-1][1]) + 4)
+            yield f'<text x="{end}" y="{placed[end]}" font-size="11" style="fill:{colour}">{escape(name)}</text>'
         yield "</svg>"
 
     return "\n".join(parts()) + "\n"
