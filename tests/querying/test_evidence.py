@@ -180,6 +180,13 @@ def test_the_rows_are_those_of_the_records(made, tmp_path, seed):
     assert [row["change_id"] for row in records] == list(dict.fromkeys(row[0] for row in wanted))
 
 
+def test_a_change_that_changed_nothing_has_a_row(package):
+    """It was made, and the package leaves nothing out."""
+    found = [(row["change_id"], row["path"]) for row in rows_of(package / "it")]
+    assert found == [(row[0], row[2]) for row in expected(START, START + 3 * HOUR)]
+    assert "" in {path for _, path in found}
+
+
 def test_one_item(made, tmp_path):
     """By its key, as every command takes one."""
     assert made.build(tmp_path / "it", "--key", f"pk={FORMULA}") == 0
