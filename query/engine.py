@@ -7,7 +7,7 @@ nothing is downloaded into DuckDB, it reads the local files it is handed; a corr
 import shutil
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from tempfile import mkdtemp
@@ -186,7 +186,8 @@ class Question:
                 raise raised[0] from None
             raise
         finally:
-            self._connection.unregister(relation)
+            with suppress(duckdb.ConnectionException):  # closed meanwhile, and with it the relation
+                self._connection.unregister(relation)
 
     def check(self, read: Sequence[EvidenceFile], kind: Kind) -> None:
         """Lets only whole files through, before any row of them is read. Raises SealMismatch or CorruptSegment."""

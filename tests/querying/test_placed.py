@@ -269,3 +269,20 @@ def test_a_part_that_goes_while_its_rows_are_told(tmp_path):
             list(batches)
         for path, held in content.items():
             path.write_bytes(held)
+
+
+def test_a_table_that_is_closed_while_it_is_read(tmp_path, monkeypatch):
+    """Nobody has to read to the end; a question that was asked before can be asked again."""
+    hours = drawn(Random("placed 0"), tmp_path, is_odd=False)
+    unheard: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", unheard.append)
+    state = hours.place.table().as_of(instant(hours.times[-1]))
+    begun = state.batches()
+    first = next(begun)
+    del begun
+    assert next(state.batches()) == first
+    begun = state.batches()
+    next(begun)
+    state.close()
+    del begun
+    assert not unheard
