@@ -106,7 +106,9 @@ def test_every_command_and_option_that_a_page_names_exists(page):
     """Somebody types it at three in the morning."""
     helps = every_help()
     named = re.findall(
-        r"(?:^\$ |`)ddbtrail ([a-z][a-z-]*(?: show| create| build| verify)?)([^`\n]*)", page.read_text(encoding="utf-8"), re.MULTILINE
+        r"(?:^\$ |`)ddbtrail ([a-z][a-z-]*(?: show| create| build| verify)?)([^`\n]*)",
+        page.read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     for name, rest in named:
         assert name in helps, f"{page.name}: ddbtrail {name}"
