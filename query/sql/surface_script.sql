@@ -94,8 +94,8 @@ WITH RECURSIVE walk AS (
         number,
         '' AS path,
         'M' AS inside,
-        coalesce(old_image, '{}')::VARCHAR AS old_inside,
-        coalesce(new_image, '{}')::VARCHAR AS new_inside,
+        coalesce(old_image, json_object())::VARCHAR AS old_inside,
+        coalesce(new_image, json_object())::VARCHAR AS new_inside,
         NULL::VARCHAR AS old_value,
         NULL::VARCHAR AS new_value
     FROM trail._changes
