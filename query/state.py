@@ -158,11 +158,11 @@ def _set_moment(
             "only_label": spans[0].stream_label if len(spans) == 1 else None,
             "table_label": table_label,
             "next_table_label": next_label,
-            "is_floor_of_former_table": _is_of_former_table(plan.floor, coverage, table_label),
+            "is_floor_of_former_table": is_of_former_table(plan.floor, coverage, table_label),
         },
     )
     ceiling = plan.ceiling
-    if ceiling is not None and _is_of_later_table(ceiling, coverage, next_label):
+    if ceiling is not None and is_of_later_table(ceiling, coverage, next_label):
         ceiling = None
     question.set("floor", _baseline_values(plan.floor, plan))
     question.set("ceiling", _baseline_values(ceiling, plan))
@@ -187,7 +187,7 @@ def _baseline_values(baseline: Baseline | None, plan: StatePlan) -> dict[str, An
     }
 
 
-def _is_of_former_table(baseline: Baseline | None, coverage: Coverage, table_label: str) -> bool:
+def is_of_former_table(baseline: Baseline | None, coverage: Coverage, table_label: str) -> bool:
     if baseline is None or table_label == FIRST_TABLE:
         return False
     label = baseline.description.stream_label
@@ -196,7 +196,7 @@ def _is_of_former_table(baseline: Baseline | None, coverage: Coverage, table_lab
     return baseline.description.from_ms < _end_ms(coverage, table_label)
 
 
-def _is_of_later_table(baseline: Baseline, coverage: Coverage, next_label: str) -> bool:
+def is_of_later_table(baseline: Baseline, coverage: Coverage, next_label: str) -> bool:
     if next_label == NO_LATER_TABLE:
         return False
     label = baseline.description.stream_label

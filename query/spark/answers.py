@@ -17,8 +17,7 @@ from query.instant import Instant
 from query.plan import neighbours
 from query.sealed import missing
 from query.spark.files import Place, RowFile, evidence_rows, plain_rows
-from query.state import _is_of_former_table as is_of_former_table
-from query.state import _is_of_later_table as is_of_later_table
+from query.state import is_of_former_table, is_of_later_table
 from query.table import Table
 
 _VERSION_COLUMNS: Final = (
