@@ -188,6 +188,7 @@ def _baseline_values(baseline: Baseline | None, plan: StatePlan) -> dict[str, An
 
 
 def is_of_former_table(baseline: Baseline | None, coverage: Coverage, table_label: str) -> bool:
+    """Whether a baseline shows a table that was deleted before the one of a stream label was made."""
     if baseline is None or table_label == FIRST_TABLE:
         return False
     label = baseline.description.stream_label
@@ -197,6 +198,7 @@ def is_of_former_table(baseline: Baseline | None, coverage: Coverage, table_labe
 
 
 def is_of_later_table(baseline: Baseline, coverage: Coverage, next_label: str) -> bool:
+    """Whether a baseline shows a table that was made after the one before a stream label was deleted."""
     if next_label == NO_LATER_TABLE:
         return False
     label = baseline.description.stream_label
