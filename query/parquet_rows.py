@@ -47,23 +47,19 @@ def rows_of(wanted: Sequence[RowsWanted], threads: int | None = None) -> Iterato
     """
     count = threads or os.cpu_count() or 1
     with ThreadPoolExecutor(count) as pool:
-        ahead: deque[tuple[RowsWanted, Future[list[pa.Table]]]] = deque()
+        ahead: deque[tuple[RowsWanted, Future[pa.Table]]] = deque()
         try:
             for stretch in (stretch for one in wanted for stretch in _stretches(one)):
                 ahead.append((stretch.wanted, pool.submit(_read, stretch)))
                 if len(ahead) > count:
-                    yield from _told(ahead.popleft())
+                    one, future = ahead.popleft()
+                    yield one, future.result()
             while ahead:
-                yield from _told(ahead.popleft())
+                one, future = ahead.popleft()
+                yield one, future.result()
         finally:
             for _, future in ahead:
                 future.cancel()
-
-
-def _told(one: tuple[RowsWanted, "Future[list[pa.Table]]"]) -> Iterator[tuple[RowsWanted, pa.Table]]:
-    wanted, future = one
-    for table in future.result():
-        yield wanted, table
 
 
 def _stretches(wanted: RowsWanted) -> Iterator[_Stretch]:
@@ -99,7 +95,7 @@ def _footer(wanted: RowsWanted) -> pq.FileMetaData:
         raise corrupt(wanted.file, str(error)) from error
 
 
-def _read(stretch: _Stretch) -> list[pa.Table]:
+def _read(stretch: _Stretch) -> pa.Table:
     wanted = stretch.wanted
     found = []
     try:
@@ -111,4 +107,5 @@ def _read(stretch: _Stretch) -> list[pa.Table]:
         raise gone(wanted.file, wanted.kind) from error
     except (pa.ArrowException, OSError) as error:
         raise corrupt(wanted.file, str(error)) from error
-    return found
+    # Some rows of each: what comes after has a cost for each piece.
+    return pa.concat_tables(found).combine_chunks()
