@@ -103,6 +103,7 @@ COMMANDS: Final = (
     ("status", "query.cli.status:status", _OPERATE, "Show how the archiving of a table goes."),
     ("cost", "query.cli.cost:cost", _OPERATE, "Show what archiving a table costs a month, line by line."),
     ("tables", "query.cli.configure:tables", _CONFIGURE, "List the tables of an archive."),
+    ("demo", "query.cli.demo:demo", _CONFIGURE, "Write a sample archive into a folder, and say what to ask it."),
 )
 
 # (word before the command, help, group, ((command, where it is), ...))
