@@ -106,6 +106,10 @@ bench-peers: $(INSTALLED) $(PEERS) ## Measure Spark, Delta Lake and others at th
 package: $(INSTALLED) ## Build the Lambda packages, and the templates that deploy them, into build/
 	@$(BIN)/python -m infra.build $(if $(CODE_BUCKET),--code-bucket $(CODE_BUCKET))
 
+.PHONY: docs
+docs: $(INSTALLED) ## Build the documentation site into build/site, with warnings as errors
+	@$(BIN)/python -m docs.site
+
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and format with ruff
 	@$(BIN)/ruff check --quiet --extend-exclude $(EMUL)
@@ -162,7 +166,7 @@ lock-lambda: $(INSTALLED) $(RUNTIME) ## Write the locks of the Lambda packages, 
 
 .PHONY: clean
 clean: ## Remove caches and what was built
-	@rm -rf build dist .aws-sam demo-archive .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf build dist .aws-sam .cache demo-archive .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -not -path './.emul/*' -not -path './.lambda/*' \
 		-not -path './.sam/*' -not -path './.bench/*' -prune -exec rm -rf {} +
 

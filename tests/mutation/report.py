@@ -83,7 +83,8 @@ def _explained(module: str, reasons: Mapping[str, Mapping[str, str]]) -> str:
     if not by_reason:
         return ""
     told = [
-        f"- {reason}\n\n" + "".join(f"      {name}\n" for name in names) + "\n" for reason, names in by_reason.items()
+        f"-   {reason}\n\n" + "".join(f"        {name}\n" for name in names) + "\n"
+        for reason, names in by_reason.items()
     ]
     return f"\n## Survivors in `{module}`\n\n" + "".join(told).rstrip("\n") + "\n"
 
