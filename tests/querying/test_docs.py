@@ -25,7 +25,9 @@ ARN = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-09-01T00
 NOW_MS = 1_790_000_000_000
 
 
-def record(number: int, op: str, order: str, old: dict | None, new: dict | None) -> dict:
+def record(
+    number: int, op: str, order: str, old: dict | None, new: dict | None, *, event_id: str | None = None
+) -> dict:
     return delivered(
         op,
         {"customer": {"S": "CUST#7"}, "order": {"S": order}},
@@ -34,25 +36,29 @@ def record(number: int, op: str, order: str, old: dict | None, new: dict | None)
         sequence_number=4_000_000_000_000_000_000_000 + number,
         changed_at_s=1_788_300_000 + number * 60,
         arn=ARN,
-        event_id=f"{number:032x}",
+        event_id=event_id or f"{number:032x}",
         size_bytes=100,
     )
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory) -> Path:
-    """A small archive under the names that the README uses."""
-    folder = tmp_path_factory.mktemp("readme")
+def write_archive(folder: Path) -> None:
+    """A small archive under the names that the pages use, in `demo-archive`."""
     new, paid = {"status": {"S": "NEW"}, "total": {"N": "21.10"}}, {"status": {"S": "PAID"}, "total": {"N": "24.11"}}
     records = [
         record(1, "INSERT", "0001", None, new),
         record(2, "MODIFY", "0001", new, paid),
         record(3, "INSERT", "ORDER#0001", None, new),
-        record(4, "MODIFY", "ORDER#0001", new, paid),
+        record(4, "MODIFY", "ORDER#0001", new, paid, event_id=f"{'9f31c2':0<32}"),
         record(5, "REMOVE", "0002", new, None),
     ]
     writer = Writer(FolderStore(folder / "demo-archive"), Streams({"orders": ("customer", "order")}))
     writer.archive(records, now_ms=NOW_MS)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    write_archive(folder)
     return folder
 
 
