@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = tuple(sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("infra/*.md")]))
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)\n(?P<text>(?:.*\n)*?)(?P=indent)```$", re.MULTILINE)
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _REMARK = re.compile(r"\s+#\s(?P<text>.*)$")
 _EXIT_CODE = re.compile(r"exit code (?P<code>\d+)")
 
@@ -51,9 +52,14 @@ class Block:
         return tuple(_step(typed) for typed in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:])
 
 
+def unquoted(command: str) -> str:
+    """A command in which whatever stands in quotes is a row of letters, each where it was."""
+    return _QUOTED.sub(lambda quoted: "q" * len(quoted[0]), command)
+
+
 def _step(typed: str) -> Step:
     command, _, shown = re.sub(r" *\\\n +", " ", typed).partition("\n")
-    remark = _REMARK.search(command)
+    remark = _REMARK.search(unquoted(command))
     return Step(
         command[: remark.start()] if remark else command.strip(),
         remark["text"] if remark else "",

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from query.cli import run
-
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+from tests.documenting.blocks import unquoted
 
 
 class Terminal:
@@ -52,8 +51,7 @@ class Terminal:
 
 def _cut(command: str) -> tuple[str, str]:
     """A command, and what is done with its output: `> file` or `| …`."""
-    bare = _QUOTED.sub(lambda quoted: "q" * len(quoted[0]), command)
-    found = re.search(r"[|>]", bare)
+    found = re.search(r"[|>]", unquoted(command))
     return (command, "") if found is None else (command[: found.start()], command[found.start() :])
 
 

@@ -22,7 +22,7 @@ from markdown_it import MarkdownIt
 import query
 from query.cli import make_app
 from query.cli.sample import write_sample
-from tests.documenting.blocks import PAGES, ROOT, Block, Step, is_shown, read
+from tests.documenting.blocks import PAGES, ROOT, Block, Step, blocks_of, is_shown, read
 from tests.documenting.terminal import Terminal
 from tests.querying.test_docs import write_archive
 
@@ -136,6 +136,35 @@ def test_no_block_is_made_by_indenting_it(page):
     """It has no language, and nobody runs it. The page of mutants is written so, one a line."""
     kinds = [token.type for token in MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8"))]
     assert kinds.count("code_block") == 0 or page.name == "mutation.md"
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_it"),
+    [
+        (("a", "b"), True),
+        (("a", "b", "c"), False),
+        (("a",), False),
+        (("a", "…"), True),
+        (("…", "b"), True),
+        (("a", "…", "b"), True),  # also no line at all
+        (("…", "c"), False),
+        (("…a", "b…"), True),
+        (("a.", "b"), False),
+        (("b", "a"), False),
+    ],
+)
+def test_what_is_shown_has_to_be_printed(shown, is_it):
+    """A comparison that takes everything for the same would hold every page right."""
+    assert is_shown("a  \nb\n\n", shown) is is_it
+
+
+def test_a_block_is_read_as_it_is_typed():
+    text = "- x\n\n    ```console\n    $ a 'b # c' \\\n        d    # 7, exit code 3\n    out\n      more\n\n    $ e\n    ```\n"
+    (block,) = blocks_of("page", text)
+    assert (block.line, block.language, block.label) == (3, "console", "")
+    first, second = block.steps
+    assert (first.command, first.exit_code, first.shown) == ("a 'b # c' d", 3, ("out", "  more"))
+    assert (second.command, second.exit_code, second.shown) == ("e", 0, ())
 
 
 def test_nothing_stands_in_the_tables_that_is_on_no_page():

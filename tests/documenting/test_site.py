@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -159,3 +160,41 @@ def test_a_dark_screen_gets_a_dark_page(built, browser):
     browser.open(page)
     assert max(dark) < 60
     assert min(browser.value(behind)) > 200
+
+
+# Whether the field of the search has the focus; how many links there are to what is looked for.
+FIELD = """
+(() => {
+  let focused = document.activeElement
+  while (focused?.shadowRoot?.activeElement) focused = focused.shadowRoot.activeElement
+  return focused.tagName === 'INPUT'
+})()
+"""
+FOUND = """
+(() => {
+  const found = []
+  const visit = root => { for (const element of root.querySelectorAll('*')) {
+    if (element.shadowRoot) visit(element.shadowRoot)
+    if (element.tagName === 'A') found.push(element.href) } }
+  visit(document)
+  return found.filter(href => /operations.html.*#quarantine$/.test(href)).length
+})()
+"""
+
+
+def wait(told) -> None:
+    for _ in range(1200):
+        if told():
+            return
+        time.sleep(0.05)
+    pytest.fail("it never happened")
+
+
+def test_the_search_finds_a_section_in_pages_opened_from_a_folder(built, browser):
+    """Browsers forbid such pages the worker that searches: this is what the script of our own is for."""
+    browser.open((built / SITE / "index.html").as_uri())
+    assert browser.value(FOUND) == 0
+    browser.value("document.querySelector('.md-search__button').click()")
+    wait(lambda: browser.value(FIELD))
+    browser.ask("Input.insertText", text="quarantine")
+    wait(lambda: browser.value(FOUND))
