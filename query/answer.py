@@ -14,6 +14,8 @@ from archiver.format.layout import Trail
 from archiver.format.values import native_attributes, plain_attributes
 from query.actor import NOBODY_NAMED, Actor, Attribution
 from query.diff import Step, changes, touches
+from query.redaction import NOTHING_REDACTED, Redaction
+from query.shown import Shown
 
 if TYPE_CHECKING:
     from query.tellers import Tellers
@@ -131,7 +133,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class Version(Shown):
     """One state of one item between two changes. `item` is Python objects (exact), `raw` the DynamoDB JSON untouched.
 
     `valid_from_ms` and `valid_to_ms` are effective times in epoch ms; None means open (not known, or still current).
@@ -145,6 +147,7 @@ class Version:
     valid_to_ms: int | None = None
     prev: "Version | None" = field(default=None, repr=False, compare=False)
     next: "Version | None" = field(default=None, repr=False, compare=False)
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
     @property
     def raw(self) -> dict[str, Any] | None:

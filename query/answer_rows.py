@@ -1,12 +1,15 @@
-"""Rows of runs, snapshots and baselines as answers: Arrow columns renamed, the rest of them constant. Pure."""
+"""Rows of runs, snapshots and baselines as answers: Arrow columns renamed, the rest of them constant; and answers as
+the table that a person takes. Pure.
+"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from query.gate import Kind
+from query.value_functions import plain_item
 
 # What is read of each.
 COLUMNS: Final = {
@@ -49,3 +52,30 @@ def answers_of(kind: Kind, rows: pa.Table) -> Iterator[pa.RecordBatch]:
         else:
             columns.append(pa.repeat(pa.scalar(constant.get(name), field.type), rows.num_rows))
     yield from pa.table(columns, schema=ANSWER_SCHEMA).to_batches()
+
+
+# The columns of a table at an instant, as every format has them.
+STATE_SCHEMA: Final = pa.schema(
+    {
+        "item_key": pa.string(),
+        "item": pa.string(),
+        "image": pa.string(),
+        "changed_at": pa.timestamp("ms", tz="UTC"),
+        "change_id": pa.string(),
+    }
+)
+
+
+def states_table(batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Answers that existed as a table of `STATE_SCHEMA`; only the plain twins are made in Python."""
+    return pa.Table.from_batches(map(_states, batches), STATE_SCHEMA)
+
+
+def _states(batch: pa.RecordBatch) -> pa.RecordBatch:
+    images = batch.column("image")
+    columns = {
+        "item": pa.array(map(plain_item, images.to_pylist()), pa.string(), size=len(images)),
+        "changed_at": batch.column("changed_at_ms").cast(STATE_SCHEMA.field("changed_at").type),
+    }
+    names = STATE_SCHEMA.names
+    return pa.record_batch([columns[name] if name in columns else batch.column(name) for name in names], STATE_SCHEMA)

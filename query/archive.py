@@ -18,6 +18,7 @@ from query.engine import Engine
 from query.errors import DerivedGone
 from query.key_schema import ANY_TABLE, KeySchema
 from query.known_keys import key_schema_of
+from query.period import parse_period
 from query.redaction import Redaction, random_key
 from query.rows import Reader
 from query.sealed import Sealed, SealReader
@@ -29,6 +30,7 @@ from query.table_ref import parse_table_ref
 
 if TYPE_CHECKING:
     from query.sql_session import SqlAnswer, SqlSession
+    from query.verify.verification import Verification
 
 Clock = Callable[[], int]
 
@@ -113,6 +115,37 @@ class Archive:
     def trail(self, ref: str) -> Trail:
         """The trail that a reference names; nothing of it is listed. Raises as `table`."""
         return find_trail(trails(self._source), parse_table_ref(ref))
+
+    def verify(
+        self,
+        ref: str,
+        *,
+        pinned_key: str | Path | None = None,
+        during: str | None = None,
+        full: bool = False,
+        max_age_h: float | None = None,
+    ) -> "Verification":
+        """Whether the evidence of a table, in a folder, is what its signed log says; what `ddbtrail verify` looks at.
+
+        `pinned_key` is the public key (PEM) of the sealer, without which nothing is verified; `during` a period that
+        must be sealed to its end; `max_age_h` how many hours old the newest seal may be (None: of any age, as of a
+        copy). Raises UsageError for an archive in S3.
+        """
+        from query.verify.asked import verify_evidence  # noqa: PLC0415  cryptography takes its time
+
+        trail, now_ms = self.trail(ref), self._now_ms()
+        period = None if during is None else parse_period(during, now_ms=now_ms, zone=self._zone)
+        return verify_evidence(
+            self._source,
+            trail,
+            open_table=lambda: self.table(ref, with_derived=False),
+            now_ms=now_ms,
+            period=(None, None) if period is None else (period.since_ms, period.until_ms),
+            pinned_key=pinned_key,
+            full=full,
+            max_age_h=max_age_h,
+            redaction=Redaction.of(self._redact.get(trail.table_name, ()), self._redaction_key),
+        )
 
     @cached_property
     def _sql(self) -> "SqlSession":

@@ -8,7 +8,7 @@ did not exist.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -17,7 +17,9 @@ from query.answer import Change, Version
 from query.coverage import TableEnd
 from query.diff import Step, at_path, changes, compose_path
 from query.instant import Instant
+from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
+from query.shown import Tabular
 
 BEFORE_FIRST: Final = "before-first"  # it had this value when the first recorded change found the item
 NOT_RECORDED: Final = "not-recorded"  # it changed between two recorded changes, and no record tells of it
@@ -52,6 +54,25 @@ class Blame:
     @property
     def is_removed(self) -> bool:
         return self.value is None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemBlame(Tabular):
+    """The attributes of one item, to be counted, indexed and iterated."""
+
+    rows: tuple[Blame, ...]
+    table_name: str
+    item_key: str
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Blame]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> Blame:
+        return self.rows[index]
 
 
 @dataclass(slots=True)

@@ -7,17 +7,18 @@ numbers first, and exactly where two are alike.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from archiver.format.values import normal_number
-from query.actor import CARRIED, WROTE
+from query.actor import CARRIED, NOBODY_NAMED, WROTE, Attribution
 from query.conflicts import Conflict, find_conflicts
 from query.diff import Step, changed_attributes, parse_path
 from query.engine import Question
 from query.instant import format_ms
 from query.plan import ReadPlan
 from query.redaction import NOTHING_REDACTED, Redaction
+from query.shown import Tabular
 
 if TYPE_CHECKING:
     from query.table import Changes, Table
@@ -44,13 +45,19 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeStat:
-    """The counts, the changes in all, and the items left out because evidence contradicts itself about them."""
+class ChangeStat(Tabular):
+    """The counts, the changes in all, and the items left out because evidence contradicts itself about them.
+
+    What counts hold is masked where it is shown.
+    """
 
     counts: tuple[Count, ...]
     total: int
     conflicts: tuple[Conflict, ...]
     plan: ReadPlan
+    table_name: str = ""
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
+    attribution: Attribution = field(default=NOBODY_NAMED, repr=False, compare=False)
 
     def of(self, by: str) -> dict[str | None, int]:
         """How many changes there are by one thing, whatever the source."""
@@ -118,7 +125,8 @@ def change_stat(
 
     counts, conflicts = table.asked(read)
     total = sum(count.changes for count in counts if count.by == "op")
-    return ChangeStat(counts, total, conflicts, table.plan_changes(since_ms, until_ms))
+    plan = table.plan_changes(since_ms, until_ms)
+    return ChangeStat(counts, total, conflicts, plan, table.name, table.redaction, table.attribution)
 
 
 def stat_of_changes(found: "Changes", bucket: int, redaction: Redaction = NOTHING_REDACTED) -> ChangeStat:
@@ -141,7 +149,7 @@ def stat_of_changes(found: "Changes", bucket: int, redaction: Redaction = NOTHIN
     counts = _told(
         by_op, [Count("actor", name, n, source) for (name, source), n in actors], by_attribute, by_time, bucket
     )
-    return ChangeStat(tuple(counts), len(found), found.conflicts, found.plan)
+    return ChangeStat(tuple(counts), len(found), found.conflicts, found.plan, found.table_name)
 
 
 def _open_rows(question: Question) -> None:

@@ -17,6 +17,7 @@ from query.derived.by_key import Wanted
 from query.history import Row, changes_of_item, conflicts_of, versions_of
 from query.item import Item
 from query.plan import ReadPlan, plan_item
+from query.redaction import Redaction
 from query.tellers import Tellers
 from query.versioned import Versioned
 
@@ -47,6 +48,10 @@ class Collection(Versioned):
             return rows, table.reader.tellers()
 
         return self.table.asked(read)
+
+    @property
+    def redaction(self) -> Redaction:
+        return self.table.redaction
 
     @property
     def _rows(self) -> dict[str, list[Row]]:
@@ -84,7 +89,9 @@ class Collection(Versioned):
             version
             for rows in self._rows.values()
             if not conflicts_of(rows, self._tellers)
-            for version in versions_of(changes_of_item(self.table.trail, rows, self._tellers, self.table.attribution))
+            for version in versions_of(
+                changes_of_item(self.table.trail, rows, self._tellers, self.table.attribution), self.redaction
+            )
         ]
         versions.sort(key=lambda version: (version.change.order, version.item_key) if version.change else ((), ""))
         return versions

@@ -21,6 +21,7 @@ from query.engine import Question
 from query.instant import Instant
 from query.plan import neighbours
 from query.rev import Rev
+from query.shown import Tabular
 from query.state import reconstruct
 from query.table_state import TableState
 
@@ -58,7 +59,7 @@ class ItemChange:
         return changed_attributes(self.old_image, self.new_image)
 
 
-class Comparison:
+class Comparison(Tabular):
     """What differs between two states; iterate it as often as you like, and close it.
 
     `unknown` are the keys of items, in order, of which one state cannot tell while the other shows them, or that a fact
@@ -67,6 +68,7 @@ class Comparison:
 
     def __init__(self, question: Question, older: TableState, newer: TableState, unknown: tuple[str, ...]) -> None:
         self._question = question
+        self.table_name, self.redaction = newer.table_name, newer.redaction
         self.older_at: Instant | Rev = older.at
         self.newer_at: Instant | Rev = newer.at
         self.has_floor = older.has_floor and newer.has_floor

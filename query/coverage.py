@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from archiver.format.description import BaselineDescription, StreamDescription
 from archiver.format.layout import label_time_ms
+from query.shown import Shown
 
 FIRST_TABLE = ""  # sorts before every stream label
 NO_LATER_TABLE = "~"  # sorts after every stream label
@@ -57,7 +58,7 @@ class TableEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(Shown):
     """What a trail can answer for. `stretches` in order of label; `newest_change_ms` None without any change."""
 
     stretches: tuple[Stretch, ...]

@@ -76,6 +76,11 @@ class Question:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def derived_paths(self) -> list[str]:
+        """The files of runs and snapshots that were let through, in order."""
+        return [str(file.path) for file in self._derived]
+
     def beside(self) -> "Question":
         """Another question on the same engine, with temporary relations of its own."""
         return Question(self._connection.cursor(), self._gate, self.threads)
@@ -249,6 +254,11 @@ def filter_rows(table: pa.Table, condition: str) -> pa.Table:
                 why=str(error).splitlines()[0],
                 hint="write for example --where \"item->>'$.status' = 'OPEN'\"",
             ) from error
+
+
+def relation(table: pa.Table) -> duckdb.DuckDBPyRelation:
+    """An Arrow table as a relation of DuckDB's default connection, which belongs to whoever asked for it."""
+    return duckdb.from_arrow(table)
 
 
 @cache

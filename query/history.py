@@ -15,6 +15,7 @@ from query.conflicts import Conflict, find_conflicts
 from query.errors import IdentityConflict
 from query.plan import ReadPlan
 from query.redaction import NOTHING_REDACTED, Redaction
+from query.shown import Tabular
 from query.tellers import Tellers
 
 Row = Mapping[str, Any]
@@ -95,16 +96,26 @@ def conflict_error(conflicts: Sequence[Conflict], redaction: Redaction = NOTHING
     )
 
 
-class History(Sequence[Version]):
+class History(Tabular):
     """Versions of one item, newest first unless asked the other way round.
 
+    To be counted, indexed, sliced and iterated; no `Sequence` by name: polars would not take that for a table.
     `total` counts the item's changes in all, `first_change` is the first one recorded, whatever was selected.
     """
 
-    def __init__(self, versions: Sequence[Version], *, total: int, first_change: Change | None, plan: ReadPlan) -> None:
+    def __init__(
+        self,
+        versions: Sequence[Version],
+        *,
+        total: int,
+        first_change: Change | None,
+        plan: ReadPlan,
+        redaction: Redaction = NOTHING_REDACTED,
+    ) -> None:
         self._versions = tuple(versions)
         self.total = total
         self.first_change = first_change
+        self.redaction = redaction
         self.plan = plan
 
     def __len__(self) -> int:
@@ -121,7 +132,7 @@ class History(Sequence[Version]):
         return f"History({len(self)} of {self.total} changes)"
 
 
-def versions_of(changes: Sequence[Change]) -> list[Version]:
+def versions_of(changes: Sequence[Change], redaction: Redaction = NOTHING_REDACTED) -> list[Version]:
     """The versions of one item, oldest first, each knowing its neighbours."""
     versions: list[Version] = []
     for change, following in zip(changes, [*changes[1:], None], strict=False):
@@ -131,6 +142,7 @@ def versions_of(changes: Sequence[Change]) -> list[Version]:
             change=change,
             valid_from_ms=change.effective_ms,
             valid_to_ms=None if following is None else following.effective_ms,
+            redaction=redaction,
         )
         versions.append(version)
     # Neighbours are tied afterwards, once: a version is frozen for everybody else.

@@ -5,13 +5,13 @@ there is no answer, and say which of the reasons it is. The item's changes are r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from archiver.format.record import item_key_text, key_hints
 from query.answer import Basis, Change, Outcome, State, Version
-from query.blame import Blame, blame, seen_by
+from query.blame import ItemBlame, blame, seen_by
 from query.catalog import Baseline
 from query.derived.by_key import Wanted
 from query.derived.key_range import RowKey
@@ -22,7 +22,9 @@ from query.explain import explain
 from query.history import changes_of_item, conflict_error, versions_of
 from query.instant import Instant
 from query.plan import ReadPlan, plan_item
+from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
+from query.shown import Tabular
 from query.state import reconstruct
 from query.versioned import Versioned, version_at
 
@@ -48,13 +50,14 @@ class ItemState:
 
 
 @dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Tabular):
     """What differs between two versions of an item; None stands for "no item"."""
 
     item_key: str
     older: Version | None
     newer: Version | None
     changes: tuple[AttributeChange, ...]
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
 
 class Item(Versioned):
@@ -70,10 +73,14 @@ class Item(Versioned):
         """Its key as it is named in words: masked where a key attribute is redacted."""
         return self.table.redaction.key(self.item_key)
 
+    @property
+    def redaction(self) -> Redaction:
+        return self.table.redaction
+
     @cached_property
     def versions(self) -> list[Version]:
         """Its versions, oldest first. Raises IdentityConflict if evidence contradicts itself about the item."""
-        return versions_of(self._changes)
+        return versions_of(self._changes, self.redaction)
 
     @cached_property
     def _changes(self) -> list[Change]:
@@ -175,7 +182,7 @@ class Item(Versioned):
         attributes: Sequence[str] = (),
         nested: bool = False,
         removed: bool = False,
-    ) -> tuple[Blame, ...]:
+    ) -> ItemBlame:
         """Which change set each attribute that the item had then: those of top level, each nested value, or some.
 
         Raises NotYetCreated, AlreadyDeleted or OutsideCoverage where it had none; IdentityConflict, UsageError.
@@ -184,7 +191,7 @@ class Item(Versioned):
         if answer.state.image is None or answer.state.outcome is not Outcome.EXISTED:
             raise self._no_version(answer)
         at_ms, seen = seen_by(answer.at, answer.version, self._changes)
-        return blame(
+        rows = blame(
             seen,
             answer.state.image,
             at_ms,
@@ -193,6 +200,7 @@ class Item(Versioned):
             is_nested=nested,
             with_removed=removed,
         )
+        return ItemBlame(rows, self.table.name, self.item_key, self.redaction)
 
     def diff(self, older: "When" = "~1", newer: "When" = "last") -> Diff:
         """The attribute changes from one version to another; by default those of the last change."""
@@ -202,6 +210,7 @@ class Item(Versioned):
             before[0],
             after[0],
             tuple(attribute_changes(before[1], after[1])),
+            self.redaction,
         )
 
     def _image_at(self, when: "When") -> tuple[Version | None, str | None]:
@@ -281,7 +290,7 @@ class Item(Versioned):
             return None
         first = self.versions[0] if self.versions else None
         following = first.valid_from_ms if first is not None and state.basis is Basis.OLD_IMAGE else None
-        return Version(self.item_key, state.image, valid_to_ms=following)
+        return Version(self.item_key, state.image, valid_to_ms=following, redaction=self.redaction)
 
     def _no_version(self, answer: ItemState) -> NoVersion:
         message = f"{self.named} at {answer.at.text}: {answer.state.outcome.value}"

@@ -4,7 +4,8 @@ Invariants: a key counts once, at its first appearance; a mistake names its line
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from query.errors import UsageError
 from query.key import TypedKey, key_of_mapping, load_key_json, parse_key
@@ -19,26 +20,48 @@ def parse_keys_file(schema: KeySchema | None, lines: Iterable[str], *, table: st
     A line is a key as after `--key`, or a line of our own output, whose `item_key` is taken. Empty lines are passed
     over. Raises KeyMismatch or UsageError naming the line, counted from 1.
     """
-    keys: dict[str, TypedKey] = {}
+    return distinct(_of_lines(schema, lines, table))
+
+
+def distinct(keys: Iterable[tuple[str, TypedKey]]) -> list[TypedKey]:
+    """Each key once, in the order of first appearance; keys come with their places: `line 4`.
+
+    Raises UsageError for more than `KEYS_LIMIT`.
+    """
+    found: dict[str, TypedKey] = {}
+    for place, key in keys:
+        found.setdefault(json.dumps(key, sort_keys=True), key)
+        if len(found) > KEYS_LIMIT:
+            raise UsageError(
+                f"{place}: more than {KEYS_LIMIT} keys",
+                why="that many items are quicker read as a table",
+                hint="use as-of or log with --where, or split the file",
+            )
+    return list(found.values())
+
+
+def _of_lines(schema: KeySchema | None, lines: Iterable[str], table: str) -> Iterator[tuple[str, TypedKey]]:
     for number, line in enumerate(lines, start=1):
         text = line.strip().removeprefix("\ufeff")
         if not text:
             continue
-        try:
-            key = _of_line(schema, text, table)
-        except UsageError as error:
-            raise type(error)(f"line {number}: {error.message}", why=error.why, hint=error.hint) from error
-        keys.setdefault(json.dumps(key, sort_keys=True), key)
-        if len(keys) > KEYS_LIMIT:
-            raise UsageError(
-                f"line {number}: more than {KEYS_LIMIT} keys",
-                why="that many items are quicker read as a table",
-                hint="use as-of or log with --where, or split the file",
-            )
-    return list(keys.values())
+        place = f"line {number}"
+        with named(place):
+            key = key_of_line(schema, text, table)
+        yield place, key
 
 
-def _of_line(schema: KeySchema | None, text: str, table: str) -> TypedKey:
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Says of an error where it is."""
+    try:
+        yield
+    except UsageError as error:
+        raise type(error)(f"{place}: {error.message}", why=error.why, hint=error.hint) from error
+
+
+def key_of_line(schema: KeySchema | None, text: str, table: str) -> TypedKey:
+    """One key in JSON, as after `--key`, or in a line of our own output. Raises KeyMismatch or UsageError."""
     line = load_key_json(text)
     key_names = () if schema is None else tuple(attribute.name for attribute in schema.attributes)
     ours = "item_key" not in key_names and isinstance(line.get("item_key"), Mapping)

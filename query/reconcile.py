@@ -7,7 +7,7 @@ spills them to disk, never by Python.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +18,10 @@ from query.diff import changed_attributes
 from query.engine import Question
 from query.image_chain import LinkEnd
 from query.plan import changes_between, plan_state
+from query.redaction import NOTHING_REDACTED, Redaction
 from query.rows import Reader
 from query.selection import Selection
+from query.shown import Tabular
 from query.state import Moment, reconstruct
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ _MISSING: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciliation:
+class Reconciliation(Tabular):
     """A table as it stood from `from_ms` until `to_ms` (epoch ms; None: now), compared with the trail.
 
     The table held `items`. `compared` counts those that were compared, and those that only the trail has; the others
@@ -108,6 +110,8 @@ class Reconciliation:
     different: int
     differences: tuple[ItemDifference, ...]
     settled: int = 0
+    table_name: str = ""
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
     def confirmed_by(self, again: "Reconciliation") -> "Reconciliation":
         """This one with only those differences that a second look at the same items found too."""
@@ -158,7 +162,8 @@ def reconcile(
         conflicting = sorted({conflict.item_key for conflict in states.conflicts})
         question.set("reconcile", {"conflicting": conflicting, "is_complete": is_from_beginning or is_whole})
         question.run("reconcile")
-        return replace(_told(question, from_ms, to_ms, held), conflicts=len(conflicting))
+        told = _told(question, from_ms, to_ms, held)
+        return replace(told, conflicts=len(conflicting), table_name=table.name, redaction=table.redaction)
 
 
 def _hold(question: Question, items: Items) -> int:

@@ -1,11 +1,11 @@
-"""What a reviewer asks of a whole table, in the words of the command line: log, stat, compare.
+"""What a reviewer asks of a whole table, in the words of the command line: log, stat, compare, reconcile.
 
 Invariant: names, times and their ends mean what they mean there; all else is that of `Table.changes` and `Table.as_of`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from query.errors import UsageError
 from query.instant import Instant
@@ -15,6 +15,8 @@ from query.period import parse_period
 if TYPE_CHECKING:
     from query.change_stat import ChangeStat
     from query.compare import Comparison
+    from query.item import Item
+    from query.reconcile import Reconciliation
     from query.rev import Rev
     from query.table import Changes, Table, When
 
@@ -81,6 +83,36 @@ class Reviewed(ABC):
         from query.compare import compare  # noqa: PLC0415  it asks tables
 
         return self.asked(lambda table: compare(table, older, newer))
+
+    def items(self, keys: Any) -> "list[Item]":
+        """Its items of some keys, each once: a data frame with the key attributes as columns, or with `item_key`; or
+        keys one by one. Raises KeyMismatch or UsageError, with the row.
+        """
+        from query.frames import keys_of  # noqa: PLC0415  Arrow takes its time
+
+        table = cast("Table", self)
+        return [table.item(key) for key in keys_of(table.key_schema, keys, table=table.name)]
+
+    def reconcile(self, rows: Any, *, since: "When", until: "When" = "now") -> "Reconciliation":
+        """What the trail says that the table held, beside `rows`: every item of it, as it was read meanwhile.
+
+        `rows` is a data frame with a column `image` (DynamoDB JSON as text), or the items themselves as boto3's client
+        gives them. An item that changed from a minute before `since` on, or up to a minute after `until`, is not
+        compared. Each row is looked at once: a record may still be on its way to the archive.
+        Raises UsageError for what is no item; UnreadableArchive.
+        """
+        from query.frames import held_rows, images_of  # noqa: PLC0415  Arrow takes its time
+        from query.reconcile import reconcile  # noqa: PLC0415
+
+        since_ms, until_ms = self._end_ms(since), None if until == "now" else self._end_ms(until)
+        assert since_ms is not None
+        held = held_rows(rows)  # derived data may go while it is read, and then the rows are read once more
+
+        def read(table: "Table") -> "Reconciliation":
+            items = images_of(table.key_schema, held, table=table.name)
+            return reconcile(table, items, from_ms=since_ms, to_ms=until_ms)
+
+        return self.asked(read)
 
     def _asked(
         self,

@@ -7,7 +7,7 @@ Coverage, changes and baselines are read apart, each only if a statement needs i
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ from query.conflicts import Conflict
 from query.coverage import Coverage
 from query.engine import sql
 from query.locked import Filling, LockedDatabase
+from query.shown import Tabular
 from query.sql_fill import TrailFilling
 from query.surface import OF_CHANGES, OF_STATES, RELATIONS, named_relations, named_schemas, quoted
 from query.table import Table
@@ -39,7 +40,7 @@ class Asked:
     conflicts: tuple[Conflict, ...]
 
 
-class SqlAnswer:
+class SqlAnswer(Tabular):
     """The rows of a statement. Iterate `batches` once, or take them whole with `arrow`; polars, pandas and DuckDB take
     the answer as it is (`__arrow_c_stream__`).
     """
@@ -58,21 +59,8 @@ class SqlAnswer:
         """All rows as an Arrow table; once `batches` were read, none."""
         return self._table
 
-    def df(self) -> Any:
-        """All rows as a pandas data frame, if pandas is installed."""
-        return self._table.to_pandas()
-
-    def pl(self) -> Any:
-        """All rows as a polars data frame, if polars is installed."""
-        import polars as pl  # noqa: PLC0415  an extra
-
-        return pl.from_arrow(self._table)
-
     def __len__(self) -> int:
         return int(self._table.num_rows)
-
-    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        return self._table.__arrow_c_stream__(requested_schema)
 
     @cached_property
     def _table(self) -> pa.Table:

@@ -1,7 +1,7 @@
 """A table: state at an instant, changes in a range, and the way to its items."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -32,6 +32,7 @@ from query.reviewed import Reviewed
 from query.rows import Reader
 from query.selection import Selection
 from query.settled import Settled
+from query.shown import Tabular
 from query.source import Source
 from query.state import Moment, States, reconstruct
 from query.table_state import TableState
@@ -50,12 +51,14 @@ When = Any  # str of the time grammar, aware datetime, whenever.Instant, Instant
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Tabular):
     """Changes in a range, newest first unless asked the other way; `conflicts` are left out and listed."""
 
     changes: tuple[Change, ...]
     conflicts: tuple[Conflict, ...]
     plan: ReadPlan
+    table_name: str = ""
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Change]:
         return iter(self.changes)
@@ -220,6 +223,8 @@ class Table(Reviewed):
                     where=None if where is None else Condition(where, self.redaction),
                     best_effort=best_effort,
                     read_all=reconstructed,
+                    table_name=self.name,
+                    redaction=self.redaction,
                 )
 
             layers = table._plan_layers(at, moment)  # noqa: SLF001
@@ -312,7 +317,7 @@ class Table(Reviewed):
         if paths:
             found = [change for change in found if change.may_be_about(paths)]
         found = found[:limit]
-        return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms))
+        return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms), self.name, self.redaction)
 
     def plan_changes(self, since_ms: int | None = None, until_ms: int | None = None) -> ReadPlan:
         """The plan of `changes`, without carrying it out."""

@@ -9,16 +9,18 @@ from query.answer import State
 from query.instant import Instant
 from query.placed import Placed
 from query.plan import ReadPlan
+from query.redaction import Redaction
 from query.rev import Rev
 from query.settled import Settled
+from query.shown import Tabular
 from query.state import States
-from query.where import Condition, states_table, where_states
+from query.where import Condition, where_states
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class TableState:
+class TableState(Tabular):
     """A table at an instant: iterate it, or take it as Arrow. Close it, or leave that to the end of the process.
 
     `count` items existed; of `unknown` more the trail cannot tell; `conflicts` give no answer; `has_floor` says whether
@@ -36,11 +38,15 @@ class TableState:
         where: Condition | None,
         best_effort: bool,
         read_all: Callable[[], States],
+        table_name: str,
+        redaction: Redaction,
     ) -> None:
         self._states = states
         self._read_all = read_all
         self._where = where
         self._best_effort = best_effort
+        self.table_name = table_name
+        self.redaction = redaction
         self.at = at
         self.at_ms = at_ms
         self.plan = plan
@@ -72,9 +78,22 @@ class TableState:
         """The items that existed as Arrow batches, with the columns of `answers.sql`; without order, sooner."""
         return self._states.existing_batches(with_guesses=self._best_effort, in_order=in_order)
 
+    @property
+    def has_guesses(self) -> bool:
+        """Whether `states` also gives the best guess of what is not known, marked as such."""
+        return self._best_effort
+
     def arrow(self) -> "pa.Table":
-        """Columns `item_key`, `item`, `image` (JSON text), `changed_at`, `change_id`, `valid_from` (UTC)."""
-        return states_table(list(self.states()))
+        """The items as `states` gives them: the columns of `ddbtrail as-of -o parquet`.
+
+        Columns `item_key`, `item`, `image` (JSON text) and `change_id` are strings, `changed_at` is timestamp[ms, UTC];
+        `is_guess` with best effort.
+        """
+        if self._where is not None or self._best_effort or self.redaction.paths:
+            return super().arrow()
+        from query.answer_rows import states_table  # noqa: PLC0415  Arrow takes its time
+
+        return states_table(self.batches())
 
     def close(self) -> None:
         self._states.close()

@@ -14,11 +14,17 @@ from query.diff import parse_path, touches
 from query.errors import NoVersion, UsageError
 from query.history import History
 from query.plan import ReadPlan
+from query.redaction import Redaction
 from query.rev import Rev
 
 
 class Versioned(ABC):
     """An item, or the items of a collection together."""
+
+    @property
+    @abstractmethod
+    def redaction(self) -> Redaction:
+        """What is masked where it is shown."""
 
     @property
     @abstractmethod
@@ -54,7 +60,9 @@ class Versioned(ABC):
         if not reverse:
             chosen.reverse()
         first = versions[0].change if versions else None
-        return History(chosen[:limit], total=len(versions), first_change=first, plan=self.plan)
+        return History(
+            chosen[:limit], total=len(versions), first_change=first, plan=self.plan, redaction=self.redaction
+        )
 
 
 def version_at(rev: Rev, versions: Sequence[Version], item_key: str) -> Version:

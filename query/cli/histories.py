@@ -39,6 +39,10 @@ def targets(
     if keys is not None:
         if key or named or has_condition:
             raise UsageError("keys were given in two ways", hint="type --keys FILE alone, or one key")
+        if keys.endswith(".parquet"):
+            from query.frames import read_keys
+
+            return [_item(table, typed) for typed in read_keys(table.key_schema, keys, table=table.name)]
         return [_item(table, typed) for typed in parse_keys_file(table.key_schema, _lines(keys), table=table.name)]
     schema = table.key_schema
     typed = parse_item_or_collection(schema, key, named=named, table=table.name)

@@ -32,7 +32,9 @@ def history(
     named_key: NamedKey = (),
     keys: Annotated[
         str | None,
-        Parameter(allow_leading_hyphen=True, help="File of keys in JSON Lines, or of our own output; - is stdin."),
+        Parameter(
+            allow_leading_hyphen=True, help="File of keys in JSON Lines, or of our own output, or Parquet; - is stdin."
+        ),
     ] = None,
     sk_prefix: Annotated[str | None, Parameter(help="Of a collection: sort keys that begin so.")] = None,
     sk_between: Annotated[

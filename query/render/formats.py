@@ -76,6 +76,17 @@ def write_parquet(sheet: Sheet, path: Path) -> None:
             writer.write_batch(_arrow_batch(columns, batch, schema))
 
 
+def arrow_table(sheet: Sheet) -> "pa.Table":
+    """The same as an Arrow table in memory."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    columns = sheet.for_machines()
+    schema = _arrow_schema(columns)
+    records = iter(sheet.records)
+    batches = iter(lambda: list(islice(records, _ROWS_PER_BATCH)), [])
+    return pa.Table.from_batches((_arrow_batch(columns, batch, schema) for batch in batches), schema)
+
+
 # --- JSON ---
 
 

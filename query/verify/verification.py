@@ -10,6 +10,7 @@ from archiver.format.log_entry import AcknowledgeEntry
 from archiver.format.note import SignedNote
 from query.note_check import PublicKey
 from query.redaction import NOTHING_REDACTED, Redaction
+from query.shown import Tabular
 from query.verify.heads import PinnedCheckpoint
 from query.verify.problem import CODES, Problem, Verdict, exit_code
 
@@ -48,7 +49,7 @@ class Demand:
 
 
 @dataclass(slots=True)
-class Verification:
+class Verification(Tabular):
     """What was found; `trail` is None if the archive has none of that name. Counts are of objects, `records` those that
     are sealed; `rows_checked` of change records and items whose rows were derived again; `reconciled` of items that
     were compared with the table (None: it was not asked). `runs` and `snapshots` count those that were
@@ -109,6 +110,11 @@ class Verification:
     def count(self, verdict: Verdict) -> int:
         """How many findings have a verdict."""
         return sum(number for code, number in self._counts.items() if CODES[code][0] is verdict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check that was asked for passed."""
+        return not self.exit_code
 
     @property
     def exit_code(self) -> int:

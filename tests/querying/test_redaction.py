@@ -240,7 +240,7 @@ ASKED: dict[str, list[tuple[str, ...]]] = {
 # What those say is none of the items', or they talk to AWS.
 SAY_NOTHING_OF_ITEMS = {
     *("seal", "acknowledge", "compact", "gc", "athena", "key create", "cost", "archive", "baseline"),
-    *("follow", "replay", "doctor", "status", "verify-proof", "evidence verify"),
+    *("follow", "replay", "doctor", "status", "verify-proof", "evidence verify", "demo"),
     "evidence build",  # what it writes is many files: a test of its own
 }
 
