@@ -11,9 +11,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from query.cli import run
 from tests.documenting.blocks import unquoted
+
+
+class Typed(NamedTuple):
+    """What came of a command: stdout and stderr as a terminal shows them, and stdout alone."""
+
+    code: int
+    printed: str = ""
+    answer: str = ""
 
 
 class Terminal:
@@ -29,8 +38,7 @@ class Terminal:
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.chdir(folder)
 
-    def type(self, command: str) -> tuple[int, str]:
-        """The exit code of a command, and what it printed on stdout and stderr, in that order in time."""
+    def type(self, command: str) -> Typed:
         for name, ours in self._stands_for.items():
             command = command.replace(name, ours)
         first, rest = _cut(command)
@@ -38,12 +46,12 @@ class Terminal:
         match words:
             case ["cd", folder]:
                 self._monkeypatch.chdir(folder)
-                return 0, ""
+                return Typed(0)
             case ["export", *settings]:
                 self._monkeypatch.setenv("PWD", str(Path.cwd()))
                 for setting in settings:
                     self._monkeypatch.setenv(*os.path.expandvars(setting).split("=", 1))
-                return 0, ""
+                return Typed(0)
             case ["ddbtrail", *arguments]:
                 return _ddbtrail(arguments, rest)
         return _bash(command)
@@ -55,21 +63,35 @@ def _cut(command: str) -> tuple[str, str]:
     return (command, "") if found is None else (command[: found.start()], command[found.start() :])
 
 
-def _ddbtrail(arguments: list[str], rest: str) -> tuple[int, str]:
-    printed = io.StringIO()
-    answer = io.StringIO() if rest else printed
-    with contextlib.redirect_stdout(answer), contextlib.redirect_stderr(printed):
+def _ddbtrail(arguments: list[str], rest: str) -> Typed:
+    answer, printed = io.StringIO(), io.StringIO()
+    stdout = answer if rest else _Both(answer, printed)
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(printed):
         code = run(arguments)
-    if rest.startswith(">"):
+    if rest.startswith("|"):
+        piped = _bash(rest[1:], answer.getvalue())
+        return Typed(piped.code, printed.getvalue() + piped.printed, piped.answer)
+    if rest:
         Path(rest[1:].strip()).write_text(answer.getvalue(), encoding="utf-8")
-    elif rest:
-        code, more = _bash(rest[1:], answer.getvalue())
-        return code, printed.getvalue() + more
-    return code, printed.getvalue()
+        return Typed(code, printed.getvalue())
+    return Typed(code, printed.getvalue(), answer.getvalue())
 
 
-def _bash(command: str, given: str = "") -> tuple[int, str]:
+def _bash(command: str, given: str = "") -> Typed:
     done = subprocess.run(
         ["bash", "-c", command], input=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
-    return done.returncode, done.stdout
+    return Typed(done.returncode, done.stdout, done.stdout)
+
+
+class _Both(io.StringIO):
+    """What is written here goes to two places."""
+
+    def __init__(self, *places: io.StringIO):
+        super().__init__()
+        self._places = places
+
+    def write(self, text: str) -> int:
+        for place in self._places:
+            place.write(text)
+        return len(text)
