@@ -151,19 +151,23 @@ class Version(Shown):
 
     @property
     def raw(self) -> dict[str, Any] | None:
+        """The item in DynamoDB JSON (`{"total": {"N": "24.11"}}`), untouched; None for a deletion."""
         return None if self.image is None else orjson.loads(self.image)
 
     @property
     def item(self) -> dict[str, Any] | None:
+        """The item by attribute name, exact: `Decimal`, `str`, `bytes`, `bool`, None, `frozenset`, `list`, `dict`."""
         raw = self.raw
         return None if raw is None else native_attributes(raw)
 
     @property
     def change_id(self) -> str | None:
+        """The id of the change that began it, whole; None if it began before the trail."""
         return None if self.change is None else self.change.change_id
 
     @property
     def actor(self) -> str | None:
+        """Who made that change, as `Change.actor`; None if the trail does not say."""
         return None if self.change is None else self.change.actor
 
 

@@ -99,7 +99,10 @@ class Archive:
         return sum(one.requests for one in spent), sum(one.bytes for one in spent)
 
     def tables(self) -> list[TableSummary]:
-        """A summary of every trail, in order of account, region and table name. Reads every segment."""
+        """A summary of every trail, in order of account, region and table name. Reads every segment.
+
+        Raises UnreadableArchive, SealMismatch or CorruptSegment for the first trail that cannot be read.
+        """
         return [self._summary(trail) for trail in trails(self._source)]
 
     def table(self, ref: str, *, with_derived: bool = True) -> Table:

@@ -53,6 +53,7 @@ class Blame:
 
     @property
     def is_removed(self) -> bool:
+        """Whether the item has no such attribute any more."""
         return self.value is None
 
 

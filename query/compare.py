@@ -46,6 +46,7 @@ class ItemChange:
 
     @property
     def diff_type(self) -> DiffType:
+        """`added`, `removed` or `modified`."""
         return "added" if self.old_image is None else "removed" if self.new_image is None else "modified"
 
     @property
@@ -94,6 +95,7 @@ class Comparison(Tabular):
         return {"diff_type": dict(kinds), "attribute": dict(attributes)}
 
     def close(self) -> None:
+        """Gives back the memory and disk that the engine holds for it; nothing can be read of it afterwards."""
         self._question.close()
 
 

@@ -67,6 +67,7 @@ class Coverage(Shown):
 
     @property
     def covered_since_ms(self) -> int | None:
+        """Where coverage begins (epoch ms); None without any record or baseline."""
         return min((stretch.since_ms for stretch in self.stretches), default=None)
 
     @property

@@ -203,7 +203,11 @@ class Item(Versioned):
         return ItemBlame(rows, self.table.name, self.item_key, self.redaction)
 
     def diff(self, older: "When" = "~1", newer: "When" = "last") -> Diff:
-        """The attribute changes from one version to another; by default those of the last change."""
+        """The attribute changes from one moment or change to another; by default those of the last change.
+
+        A side on which the item did not exist has no attributes. Raises OutsideCoverage where a side is not known,
+        NoVersion for a change that is none of the item's, UsageError, IdentityConflict.
+        """
         before, after = self._image_at(older), self._image_at(newer)
         return Diff(
             self.item_key,

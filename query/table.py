@@ -95,10 +95,12 @@ class Table(Reviewed):
 
     @property
     def trail(self) -> Trail:
+        """Its account, region and table name, and where in the archive it lies."""
         return self.evidence.trail
 
     @property
     def name(self) -> str:
+        """Its name in DynamoDB, without account and region."""
         return self.trail.table_name
 
     @property
@@ -133,7 +135,9 @@ class Table(Reviewed):
         return typed_schema(self._key_names, keys[0], self.name) if keys else None
 
     def coverage(self) -> Coverage:
-        """The stretches that the trail can answer for, and the gaps between them."""
+        """The stretches that the trail can answer for, and the gaps between them. Reads of every segment which labels and
+        times it has. Raises UnreadableArchive, SealMismatch or CorruptSegment.
+        """
 
         def read(table: "Table") -> Coverage:
             selection = Selection(table.evidence.segments)

@@ -96,4 +96,5 @@ class TableState(Tabular):
         return states_table(self.batches())
 
     def close(self) -> None:
+        """Gives back the memory and disk that the engine holds for it; nothing can be read of it afterwards."""
         self._states.close()

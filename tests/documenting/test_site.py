@@ -8,6 +8,7 @@ import time
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+import griffe
 import pytest
 from markdown_it import MarkdownIt
 
@@ -94,6 +95,16 @@ def test_links_lead_to_a_page_and_a_place_in_it(place, built, parsed):
         assert target.exists(), link
         if anchor:
             assert anchor in parsed(target).ids, link
+
+
+def test_what_the_python_reference_shows_is_explained(built, parsed):
+    """A signature says neither units nor errors. Fields of data are explained by their class."""
+    query = griffe.GriffeLoader(search_paths=[ROOT]).load("query")
+    shown = [name for name in parsed(built / SITE / "python.html").ids if name.startswith("query.")]
+    objects = [query[name.removeprefix("query.")] for name in shown]
+    explained = [found for found in objects if not found.is_attribute or "property" in found.labels]
+    assert {"query.table.Table.as_of", "query.table.Table.log", "query.item.Item.history"} <= set(shown)
+    assert [found.path for found in explained if found.docstring is None] == []
 
 
 @pytest.mark.parametrize("place", [one for one in PAGES if one.name != "python.md"], ids=str)
