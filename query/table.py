@@ -135,8 +135,9 @@ class Table(Reviewed):
         return typed_schema(self._key_names, keys[0], self.name) if keys else None
 
     def coverage(self) -> Coverage:
-        """The stretches that the trail can answer for, and the gaps between them. Reads of every segment which labels and
-        times it has. Raises UnreadableArchive, SealMismatch or CorruptSegment.
+        """The stretches that the trail can answer for, and the gaps between them.
+
+        Reads the labels and times of every segment. Raises UnreadableArchive, SealMismatch or CorruptSegment.
         """
 
         def read(table: "Table") -> Coverage:
