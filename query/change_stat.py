@@ -1,8 +1,7 @@
 """How many changes there are in a range: by operation, actor, attribute and stretch of time.
 
-Counted by the engine over the columns that are needed; no image of a row reaches Python. Invariants: the changes that
-are counted are those that `Table.changes` gives, each once, without the items in conflict; identities are compared as
-numbers first, and exactly where two are alike.
+Counted by the engine over the columns that are needed; no image of a row reaches Python. Invariant: the changes that
+are counted are those that `Table.changes` gives, each once, without the items in conflict.
 """
 
 from collections import Counter
@@ -11,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from archiver.format.values import normal_number
-from query.actor import CARRIED, NOBODY_NAMED, WROTE, Attribution
+from query.actor import CARRIED, NOBODY_NAMED, NOT_CONFIGURED, TTL_ACTOR, WROTE, Attribution
 from query.conflicts import Conflict, find_conflicts
 from query.diff import Step, changed_attributes, parse_path
 from query.engine import Question
 from query.instant import format_ms
 from query.plan import ReadPlan
 from query.redaction import NOTHING_REDACTED, Redaction
+from query.repeated import find_repeated
 from query.shown import Tabular
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000
 _FINE_RANGE_MS: Final = 6 * 3_600_000  # up to this, changes are counted by minute
-_EVER_MS: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,8 @@ def change_stat(
     paths = [parse_path(attribute) for attribute in attributes]
     steps = table.attribution.steps
     values: dict[str, Any] = {
-        "since_ms": -_EVER_MS if since_ms is None else since_ms,
-        "until_ms": _EVER_MS if until_ms is None else until_ms,
+        "since_ms": since_ms,
+        "until_ms": until_ms,
         "ops": list(ops) if ops else None,
         "actor": actor,
         "pointer_to_actor": pointer(steps) if steps else None,
@@ -108,9 +107,8 @@ def change_stat(
             for name, value in values.items():
                 question.set(name, value)
             question.run("stat_macros")
-            _open_rows(question)
-            question.run("stat_repeated")
-            has_repeated = question.rows("stat_has_repeated")[0][0]
+            kinds = _open_rows(question)
+            has_repeated = find_repeated(question, kinds, selection.runs)
             conflicts: tuple[Conflict, ...] = ()
             if has_repeated:
                 conflicts = find_conflicts(question.rows("stat_conflicts"), table.reader.tellers(selection))
@@ -152,22 +150,26 @@ def stat_of_changes(found: "Changes", bucket: int, redaction: Redaction = NOTHIN
     return ChangeStat(tuple(counts), len(found), found.conflicts, found.plan, found.table_name)
 
 
-def _open_rows(question: Question) -> None:
-    """Makes the relation `stat_rows` of what the question has opened."""
+def _open_rows(question: Question) -> list[str]:
+    """Makes the relation `stat_rows` of what the question has opened: segments, runs, or neither (it was loaded)."""
     opened = {name for (name,) in question.rows("stat_sources")}
     kinds = [kind for kind, view in (("segments", "segment_changes"), ("runs", "run_changes")) if view in opened]
     for kind in kinds or ["loaded"]:
         question.run(f"stat_rows_of_{kind}")
     question.run(f"stat_rows_from_{'both' if len(kinds) > 1 else (kinds or ['loaded'])[0]}")
+    return kinds
 
 
 def _counts(question: Question, table: "Table", bucket: int) -> list[Count]:
     by_op: Counter[str] = Counter()
     by_time: Counter[int] = Counter()
-    for op, began_ms, changes in question.rows("stat_by_op_and_time", {"bucket_ms": bucket}):
+    by_ttl: Counter[bool] = Counter()
+    for op, began_ms, is_by_ttl, changes in question.rows("stat_by_op_and_time", {"bucket_ms": bucket}):
         by_op[op] += changes
         by_time[began_ms] += changes
-    return _told(by_op, _actors(question, table), dict(question.rows("stat_by_attribute")), by_time, bucket)
+        by_ttl[is_by_ttl] += changes
+    actors = _actors(question, table) if table.attribution.steps else _actors_unknown(by_ttl)
+    return _told(by_op, actors, dict(question.rows("stat_by_attribute")), by_time, bucket)
 
 
 def _told(
@@ -191,7 +193,8 @@ def _told(
 
 def _actors(question: Question, table: "Table") -> list[Count]:
     found: Counter[tuple[str | None, str, bool]] = Counter()
-    for name, known, is_number, before, changes in question.rows("stat_by_actor"):
+    values = {"actor_attribute": table.attribution.steps[0]}
+    for name, known, is_number, before, changes in question.rows("stat_by_actor", values):
         is_same = before is not None and normal_number(before) == normal_number(name)
         found[name, CARRIED if known == WROTE and is_same else known, is_number] += changes
     path = table.attribution.path
@@ -202,6 +205,15 @@ def _actors(question: Question, table: "Table") -> list[Count]:
         source = f"{known}:{path}" if known in {WROTE, CARRIED} else known
         counts.append(Count("actor", name, changes, source, is_number))
     return counts
+
+
+def _actors_unknown(by_ttl: Mapping[bool, int]) -> list[Count]:
+    """Where no attribute is configured."""
+    counts = [
+        Count("actor", TTL_ACTOR, by_ttl.get(True, 0), TTL_ACTOR),
+        Count("actor", None, by_ttl.get(False, 0), NOT_CONFIGURED),
+    ]
+    return sorted((count for count in counts if count.changes), key=lambda count: (-count.changes, count.value or ""))
 
 
 def _about(paths: Sequence[Sequence[Step]]) -> dict[str, list[str] | None]:

@@ -1,8 +1,9 @@
 -- Changes by attribute of top level; NULL counts those that do not tell what they changed.
-SELECT name, sum(changes)::BIGINT
+SELECT name, count(*)
 FROM (
-    SELECT unnest(coalesce(changed_attributes, [NULL])) AS name, changes
-    FROM (SELECT changed_attributes, count(*) AS changes FROM stat_counted GROUP BY changed_attributes)
+    SELECT
+        unnest(CASE WHEN changed_attributes IS NULL THEN [NULL::VARCHAR] ELSE changed_attributes END) AS name
+    FROM stat_counted
 )
 GROUP BY name
 ORDER BY ALL

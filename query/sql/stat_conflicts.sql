@@ -4,7 +4,7 @@ WITH told AS (
     FROM stat_rows
     WHERE
         identity IN (SELECT identity FROM stat_repeated)
-        AND changed_at_ms >= getvariable('since_ms') AND changed_at_ms < getvariable('until_ms')
+        AND is_in_range(changed_at_ms)
 ),
 differing AS (
     SELECT item_key, stream_label, sequence_number

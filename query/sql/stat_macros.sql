@@ -1,3 +1,7 @@
+-- Whether a time (epoch ms) is in the half-open range that is asked about; NULL leaves an end open.
+CREATE OR REPLACE TEMP MACRO is_in_range(at_ms) AS
+    (getvariable('since_ms') IS NULL OR at_ms >= getvariable('since_ms')::BIGINT)
+    AND (getvariable('until_ms') IS NULL OR at_ms < getvariable('until_ms')::BIGINT);
 -- Who made a change, as query/actor.py says it. The variable pointer_to_actor is the JSON pointer to the attribute in an
 -- image, NULL where none is configured; what stands there is a value with its type, such as {"S":"bob"}.
 CREATE OR REPLACE TEMP MACRO is_by_ttl(user_identity) AS
