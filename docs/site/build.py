@@ -17,6 +17,7 @@ from docs.site.pages import pages
 CONFIG: Final = "mkdocs.yml"
 SOURCE: Final = Path("build/docs")
 SITE: Final = Path("build/site")
+_STYLE: Final = Path(__file__).with_name("site.css")
 # iframe-worker 1.0.4 (MIT, Martin Donath): its shim/index.js as it is on npm.
 _SHIM: Final = Path(__file__).with_name("iframe-worker.js")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -44,6 +45,7 @@ def lay_out(root: Path) -> None:
         path = root / SOURCE / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    shutil.copy(_STYLE, root / SOURCE)
 
 
 def bring_scripts(site: Path) -> None:

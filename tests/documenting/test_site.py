@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from docs.site.build import SITE, SOURCE, build
 from docs.site.pages import pages
+from tests.documenting.blocks import read
 from tests.documenting.built import Page
 from tests.querying.browser import CHROMIUM, Browser
 
@@ -171,6 +172,23 @@ def test_a_dark_screen_gets_a_dark_page(built, browser):
     browser.open(page)
     assert max(dark) < 60
     assert min(browser.value(behind)) > 200
+
+
+# What the button copies of the first block: the theme marks the block, takes its text, and takes the mark away.
+COPIED = """
+(() => {
+  const block = document.querySelector('.highlight code')
+  block.setAttribute('data-md-copying', '')
+  return block.innerText
+})()
+"""
+
+
+def test_what_is_copied_of_a_terminal_can_be_typed(built, browser):
+    """Somebody pastes it at three in the morning."""
+    browser.open((built / SITE / "index.html").as_uri())
+    steps = read(ROOT / "docs" / "index.md")[0].steps
+    assert browser.value(COPIED).split() == " ".join(step.command for step in steps).split()
 
 
 # Whether the field of the search has the focus; how many links there are to what is looked for.
