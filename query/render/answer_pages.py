@@ -75,7 +75,8 @@ def _(answer: Version) -> Page:
     if change is not None:
         actor = actor_text(redaction.made_by(change)) or "nobody named"
         lines.append(f"{change.op} @{change.change_id} by {actor}")
-    title = key_text(answer.item_key, redaction)
+    named = "" if change is None else f"{change.trail.table_name} "
+    title = f"{named}{key_text(answer.item_key, redaction)}"
     if answer.image is None:
         return Page(f"{title}: deleted", lines)
     return Page(title, lines, attributes_sheet(answer.image, redaction))

@@ -15,6 +15,7 @@ from archiver.format.values import plain
 from query.diff import AttributeChange
 from query.render.answer_pages import MOST_ROWS, Page, page_of
 from query.render.blame import BlameView
+from query.render.comparison import ItemChangeView
 from query.render.ids import short_ids
 from query.render.sheet import Column, as_shown, dump
 from query.render.story import actor_text
@@ -22,6 +23,7 @@ from query.render.text import counted, grouped, visible
 from query.render.views import ChangeView
 
 _MOST_CHARACTERS: Final = 200
+_MOST_OF_A_LINE: Final = 1000  # above the rows: what the trail cannot tell is told to its end
 _SHORT: Final = 32
 _MOST_CHANGES: Final = 8  # attributes of one change
 
@@ -51,7 +53,7 @@ def notebook_html(answer: object) -> str:
 def _pieces(page: Page) -> Iterator[str]:
     yield f'<div class="ddbtrail"><style>{_STYLE}</style><p><strong>{_text(page.title)}</strong></p>'
     for line in page.lines:
-        yield f'<p class="dim">{_text(line)}</p>'
+        yield f'<p class="dim">{_text(line, _MOST_OF_A_LINE)}</p>'
     yield page.picture
     if page.report:
         report = "\n".join(map(_text, page.report))
@@ -83,7 +85,9 @@ def _head(column: Column) -> str:
 
 def _cell(column: Column, record: Any, ids: Mapping[str, str]) -> str:
     if column.name == "changed_attributes" and isinstance(record, ChangeView):
-        return f"<td>{_changes(record)}</td>"
+        return f"<td>{_changes(record.change.item_key, record.changes)}</td>"
+    if column.name == "changed_attributes" and isinstance(record, ItemChangeView):
+        return f"<td>{_changes(record.item.item_key, record.changes)}</td>"
     if column.name == "actor" and isinstance(record, ChangeView | BlameView):
         return f'<td class="short">{_text(actor_text(record.made_by))}</td>'
     cell = column.cell(record)
@@ -102,12 +106,12 @@ def _short(text: str) -> str:
     return ' class="short"' if len(text) <= _SHORT else ""
 
 
-def _changes(view: ChangeView) -> str:
+def _changes(item_key: str, changes: Sequence[AttributeChange] | None) -> str:
     """What a change did, a line for each attribute but those of the key, with a mark."""
-    if view.changes is None:
+    if changes is None:
         return "the stream carried no image of one side"
-    key = loads(view.change.item_key)
-    told = [one for one in view.changes if one.steps[0] not in key]
+    key = loads(item_key)
+    told = [one for one in changes if one.steps[0] not in key]
     lines = [
         f'<span class="{_CLASSES[one.kind]}">{one.kind}</span> {_text(one.path)} {_sides(one)}'
         for one in told[:_MOST_CHANGES]
@@ -121,8 +125,8 @@ def _sides(change: AttributeChange) -> str:
     return " → ".join(_text(dump(plain(value))) for value in values if value is not None)
 
 
-def _text(text: str) -> str:
+def _text(text: str, most: int = _MOST_CHARACTERS) -> str:
     """A text as data: at most so many characters of it, every one visible, none of them markup."""
-    left = len(text) - _MOST_CHARACTERS
-    shown = visible(text if left <= 0 else text[:_MOST_CHARACTERS])
+    left = len(text) - most
+    shown = visible(text if left <= 0 else text[:most])
     return escape(shown) if left <= 0 else f"{escape(shown)}… {counted(left, 'more character')}"

@@ -68,6 +68,7 @@ SAMPLE_PAGES = {
     "docs/index.md": False,
     "docs/tutorial.md": False,
     "docs/questions.md": True,
+    "docs/notebooks.md": True,
 }  # whether the sample is there already
 STANDS_FOR = {
     "s3://acme-audit/ddbtrail": "demo-archive",
