@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from archiver.format.layout import SegmentName, Trail, hour_of
+from archiver.format.layout import SegmentName, hour_of
 from archiver.format.log_entry import SegmentEntry, entry_leaf
 from archiver.format.note import Checkpoint, SignedNote
 from archiver.format.proof import Proof, prove_row
@@ -64,14 +64,14 @@ def prove_change(source: Source, change: Change, chosen: Chosen, *, digests_only
     Raises NotSealed, SealMismatch for a log that does not hold together or a file that is not what was sealed, and
     UnreadableArchive.
     """
-    return Prover(source, change.trail, chosen).prove(change, digests_only=digests_only)
+    log = read_log(source, change.trail)
+    return Prover(source, log, chosen).prove(change, digests_only=digests_only)
 
 
 class Prover:
-    """Makes proofs of the changes of one trail, all against one head of its log, whose seals are read once."""
+    """Makes proofs of the changes of one trail, all against one head of its log."""
 
-    def __init__(self, source: Source, trail: Trail, chosen: Chosen) -> None:
-        log = read_log(source, trail)
+    def __init__(self, source: Source, log: SealLog, chosen: Chosen) -> None:
         self.seal = _head(log, chosen)
         self._source = source
         entries = [entry for _, entry in log.entries()]

@@ -155,19 +155,25 @@ class Table(Reviewed):
         return self.coverage().ends if len(tables) > 1 else ()
 
     def image_chain(
-        self, *, since_ms: int | None = None, until_ms: int | None = None, most: int = MOST_BREAKS
+        self,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        most: int = MOST_BREAKS,
+        coverage: Coverage | None = None,
     ) -> ImageChain:
         """Where changes are missing, as the images of neighbouring changes tell: at most `most` breaks that overlap a
-        half-open range (epoch ms), and how many there are in all. Reads every segment and every complete baseline.
+        half-open range (epoch ms), and how many there are in all. Reads every segment and every complete baseline;
+        `coverage` is that of the table, where it was read already.
         """
 
         def read(table: "Table") -> ImageChain:
             evidence = table.evidence
             with table.engine.ask() as question:
                 table.reader.read(question)
-                coverage = _coverage(table, question)
+                covered = _coverage(table, question) if coverage is None else coverage
                 return image_chain(
-                    question, table.reader, evidence, coverage, since_ms=since_ms, until_ms=until_ms, most=most
+                    question, table.reader, evidence, covered, since_ms=since_ms, until_ms=until_ms, most=most
                 )
 
         return self.asked(read)

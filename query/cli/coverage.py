@@ -104,7 +104,7 @@ def examined(run: "Invocation", table: "Trail", since_ms: int | None, until_ms: 
         newest_change_ms=coverage.newest_change_ms,
         stretches=coverage.stretches,
         uncovered=() if since_ms is None else coverage.uncovered(since_ms, until_ms),
-        chain=table.image_chain(since_ms=since_ms, until_ms=until_ms),
+        chain=table.image_chain(since_ms=since_ms, until_ms=until_ms, coverage=coverage),
         held_back=_held_back(run, table),
         quarantined=table.quarantined(),
     )

@@ -210,7 +210,6 @@ def _built(
     from query.evidence.build import Materials, Signing
     from query.evidence.build import build as build_package
     from query.seal_log import read_log
-    from query.verify.statements import Statements
 
     assert signing is None or isinstance(signing, Signing)
     source = run.archive.source
@@ -220,7 +219,7 @@ def _built(
         scope=scope,
         verified=verified,
         complete=examined(run, table, scope.since_ms, scope.until_ms),
-        said=Statements.of(read_log(source, table.trail).entries()),
+        log=read_log(source, table.trail),
         accepted=accepted,
         signing=signing,
     )

@@ -22,6 +22,7 @@ from query.render.completeness import completeness_document
 from query.render.formats import json_document, text_of
 from query.render.text import Look
 from query.render.verification import verification_document
+from query.seal_log import SealLog
 from query.source import Source
 from query.table import Table
 from query.verify.statements import Statements
@@ -48,7 +49,7 @@ class Materials:
     scope: Scope
     verified: Verification
     complete: Completeness
-    said: Statements
+    log: SealLog
     accepted: Accepted
     signing: Signing | None = None
 
@@ -74,13 +75,11 @@ def build(made: Materials, folder: Path) -> Built:
     table, scope, redaction = made.table, made.scope, made.table.redaction
     pinned = made.verified.demand.pinned_key
     written = write_changes(table, scope, folder / CHANGES, folder / "changes.csv")
-    proved = write_proofs(
-        made.source, table.trail, written.first_of, folder, pinned, digests_only=bool(redaction.paths)
-    )
+    proved = write_proofs(made.source, made.log, written.first_of, folder, pinned, digests_only=bool(redaction.paths))
     shortfalls = find_shortfalls(
         made.verified,
         made.complete,
-        made.said,
+        Statements.of(made.log.entries()),
         conflicts=written.conflicts,
         unsealed=sum(change.is_sealed is False for change in written.first_of.values()),
         accepted=made.accepted,

@@ -27,34 +27,32 @@ _ROWS_AT_ONCE: Final = 1_000
 _BOM: Final = "\ufeff"
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One line of the table of attribute changes; without a change of an attribute, that of a change as a whole."""
-
-    view: ChangeView
-    attribute: AttributeChange | None
-
-    def side(self, name: str) -> Json | None:
-        value = None if self.attribute is None else getattr(self.attribute, f"{name}_value")
-        return None if value is None else Json(plain(value))
+def _side(attribute: AttributeChange | None, name: str) -> Json | None:
+    value = None if attribute is None else getattr(attribute, f"{name}_value")
+    return None if value is None else Json(plain(value))
 
 
 # In words: a lone + or - in a cell would be taken for the beginning of a formula.
 _KINDS: Final[dict[str, str]] = {"+": "added", "-": "removed", "~": "changed"}
-ATTRIBUTE_COLUMNS: Final = (
-    Column("changed_at", lambda line: line.view.change.changed_at_ms, "time"),
-    Column("op", lambda line: line.view.change.op),
-    Column("item_key", lambda line: Json(key_cell(line.view.change.item_key, line.view.redaction).shown), "json"),
-    Column("path", lambda line: line.attribute and line.attribute.path),
-    Column("kind", lambda line: line.attribute and _KINDS[line.attribute.kind]),
-    Column("old", lambda line: line.side("old"), "json"),
-    Column("new", lambda line: line.side("new"), "json"),
-    Column("actor", lambda line: line.view.made_by.name),
-    Column("actor_source", lambda line: line.view.made_by.source),
-    Column("actor_reason", lambda line: line.view.made_by.reason),
-    Column("change_id", lambda line: line.view.change.change_id, "change"),
-    Column("segment", lambda line: line.view.change.segment),
-    Column("is_sealed", lambda line: line.view.change.is_sealed, "boolean"),
+# Columns of a change, of one of its attributes, and of the change again, as they stand in a line.
+_BEFORE: Final = (
+    Column("changed_at", lambda view: view.change.changed_at_ms, "time"),
+    Column("op", lambda view: view.change.op),
+    Column("item_key", lambda view: Json(key_cell(view.change.item_key, view.redaction).shown), "json"),
+)
+_OF_ATTRIBUTE: Final = (
+    Column("path", lambda one: one and one.path),
+    Column("kind", lambda one: one and _KINDS[one.kind]),
+    Column("old", lambda one: _side(one, "old"), "json"),
+    Column("new", lambda one: _side(one, "new"), "json"),
+)
+_AFTER: Final = (
+    Column("actor", lambda view: view.made_by.name),
+    Column("actor_source", lambda view: view.made_by.source),
+    Column("actor_reason", lambda view: view.made_by.reason),
+    Column("change_id", lambda view: view.change.change_id, "change"),
+    Column("segment", lambda view: view.change.segment),
+    Column("is_sealed", lambda view: view.change.is_sealed, "boolean"),
 )
 
 
@@ -75,12 +73,12 @@ def write_changes(table: Table, scope: Scope, records: Path, attributes: Path) -
     """
     written = Written()
     with attributes.open("w", encoding="utf-8", newline="") as file:
-        file.write(_BOM + delimited_head(ATTRIBUTE_COLUMNS))
+        file.write(_BOM + delimited_head((*_BEFORE, *_OF_ATTRIBUTE, *_AFTER)))
 
         def noted() -> Iterator[ChangeView]:
             for view in _changes(table, scope, written):
                 for line in _lines(scope, view):
-                    file.write(delimited_line(ATTRIBUTE_COLUMNS, line))
+                    file.write(line)
                     written.rows += 1
                 written.changes += 1
                 written.first_of.setdefault(view.change.segment, _without_images(view.change))
@@ -110,12 +108,15 @@ def _changes(table: Table, scope: Scope, written: Written) -> Iterator[ChangeVie
                     yield view
 
 
-def _lines(scope: Scope, view: ChangeView) -> Iterator[_Line]:
-    """A line for each attribute; one for a change that touches none, or does not tell, so that none is left out."""
-    found = scope.attribute_changes(view)
-    yield from (_Line(view, one) for one in found)
-    if not found:
-        yield _Line(view, None)
+def _lines(scope: Scope, view: ChangeView) -> Iterator[str]:
+    """A line for each attribute; one for a change that touches none, or does not tell, so that none is left out.
+
+    What all lines of a change have in common is written as text once.
+    """
+    before, after = (delimited_line(columns, view).removesuffix("\n") for columns in (_BEFORE, _AFTER))
+    for attribute in scope.attribute_changes(view) or (None,):
+        of_attribute = delimited_line(_OF_ATTRIBUTE, attribute).removesuffix("\n")
+        yield f"{before},{of_attribute},{after}\n"
 
 
 def _without_images(change: Change) -> Change:

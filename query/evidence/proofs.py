@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from archiver.format.layout import Trail
 from query.answer import Change
 from query.note_check import PublicKey, public_pem
 from query.prove import Chosen, NotSealed, Prover
+from query.seal_log import SealLog
 from query.source import Source
 
 PROOFS: Final = "proofs.jsonl"
@@ -31,7 +31,7 @@ class Proved:
 
 def write_proofs(
     source: Source,
-    trail: Trail,
+    log: SealLog,
     first_of: Mapping[str, Change],
     folder: Path,
     key: PublicKey | None,
@@ -42,7 +42,7 @@ def write_proofs(
     signed with `key`, or without a key the newest. Writes nothing for a trail without seals.
     """
     try:
-        prover = Prover(source, trail, Chosen(key=key))
+        prover = Prover(source, log, Chosen(key=key))
     except NotSealed:
         return Proved(not_sealed=len(first_of))
     note = prover.seal.checkpoint
