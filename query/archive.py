@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +26,12 @@ from query.settings import Settings
 from query.source import Access, Source, open_source
 from query.table import Table
 from query.table_ref import parse_table_ref
+from query.time_range import parse_range
 
 if TYPE_CHECKING:
     from query.sql_session import SqlAnswer, SqlSession
+    from query.surface import Between
+    from query.table import When
     from query.verify.verification import Verification
 
 Clock = Callable[[], int]
@@ -80,6 +82,7 @@ class Archive:
         self._key_schema = key_schema or {}
         self._now_ms = now_ms
         self._zone = zone
+        self._sql: dict[Between, SqlSession] = {}
         self._seals = seals
         self._actor_attribute = actor_attribute or {}
         self._settings = settings or Settings()
@@ -150,17 +153,21 @@ class Archive:
             redaction=Redaction.of(self._redact.get(trail.table_name, ()), self._redaction_key),
         )
 
-    @cached_property
-    def _sql(self) -> "SqlSession":
-        return self.sql_session()
-
-    def sql(self, statement: str) -> "SqlAnswer":
+    def sql(
+        self, statement: str, *, since: "When | None" = None, until: "When | None" = None, during: str | None = None
+    ) -> "SqlAnswer":
         """The answer to one SQL statement that reads; `docs/sql.md` names the relations. What is redacted is masked.
 
-        Only what the statement names is read, once for each archive opened. Raises UsageError, with the engine's words,
-        for what is no such statement; SealMismatch, CorruptSegment or UnreadableArchive for evidence.
+        Only what the statement names is read, once for each archive opened and range. Of a range (`since` inclusive,
+        `until` exclusive, or `during` a period such as `2026-Q3`) only its changes are read, and relations that need
+        all are refused. Raises UsageError, with the engine's words, for what is no such statement; SealMismatch,
+        CorruptSegment or UnreadableArchive for evidence.
         """
-        return self._sql.ask(statement)
+        between = parse_range(since, until, during, now_ms=self._now_ms(), zone=self._zone)
+        session = self._sql.get(between)
+        if session is None:
+            session = self._sql[between] = self.sql_session(between=between)
+        return session.ask(statement)
 
     def schemas(self) -> "dict[str, Trail]":
         """The trails, by the name that the table of each has as a schema of SQL."""
@@ -168,8 +175,10 @@ class Archive:
 
         return schema_names(trails(self._source))
 
-    def sql_session(self, *, with_derived: bool = True) -> "SqlSession":
-        """A database of its own for statements; with runs or, as `table`, without."""
+    def sql_session(self, *, with_derived: bool = True, between: "Between" = (None, None)) -> "SqlSession":
+        """A database of its own for statements, about the changes of a range (epoch ms) or all; with runs or, as
+        `table`, without.
+        """
         from query.locked import LockedDatabase  # noqa: PLC0415
         from query.sql_session import SqlSession  # noqa: PLC0415
 
@@ -178,6 +187,7 @@ class Archive:
             lambda trail: self._table(trail, with_derived=with_derived),
             LockedDatabase(memory_limit=self._settings.memory_limit, threads=self._settings.threads),
             now_ms=self._now_ms,
+            between=between,
         )
 
     def _table(self, trail: Trail, *, with_derived: bool) -> Table:

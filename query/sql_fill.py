@@ -17,7 +17,7 @@ from query.diff import changes
 from query.engine import Question
 from query.history import change_of
 from query.locked import DIFFERENCES, Filling
-from query.surface import quoted, statements
+from query.surface import ALL_TIME, Between, quoted, statements
 from query.table import Table
 from query.tellers import Tellers
 from query.value_functions import attributes_changed, differences_of, is_comparable
@@ -52,9 +52,10 @@ _ITEMS: Final = pa.schema([(name, _TEXT) for name in ("item_key", "pk", "sk", "i
 class TrailFilling:
     """Copies one trail into the schema of its table, step by step, as statements need it."""
 
-    def __init__(self, table: Table, schema: str) -> None:
+    def __init__(self, table: Table, schema: str, between: Between = ALL_TIME) -> None:
         self._table = table
         self._schema = schema
+        self._between = between
         self._redaction = table.redaction
         self._conflicts: tuple[Conflict, ...] = ()
 
@@ -72,18 +73,25 @@ class TrailFilling:
         return coverage
 
     def changes(self, filling: Filling) -> tuple[Conflict, ...]:
-        """All its changes, each once; the changes that evidence tells in two ways, whose items are left out."""
+        """Its changes in the range, each once; those that evidence tells in two ways, whose items are left out."""
+        since_ms, until_ms = self._between
+        ends = {
+            "since_ms": EVER["since_ms"] if since_ms is None else since_ms,
+            "until_ms": EVER["until_ms"] if until_ms is None else until_ms,
+        }
 
-        def read(table: Table) -> None:
+        def read(table: Table) -> Tellers:
+            selection = table.reader.between(table.evidence, since_ms, until_ms)
+            tellers = table.reader.tellers(selection)
             with table.engine.ask() as question:
-                table.reader.read(question)
-                tellers = table.reader.tellers()
-                self._conflicts = find_conflicts(question.rows("range_conflicts", EVER), tellers)
-                batches = question.batches("surface_fill_changes", {"conflicting": self._conflicting})
+                table.reader.read(question, selection)
+                self._conflicts = find_conflicts(question.rows("range_conflicts", ends), tellers)
+                batches = question.batches("surface_fill_changes", {"conflicting": self._conflicting, **ends})
                 filling.insert(self._text("insert_changes"), self._copied(batches, tellers), _COPIED)
 
-        self._table.asked(read)
-        tellers = self._table.reader.tellers()
+            return tellers
+
+        tellers = self._table.asked(read)
         told_by = filling.rows(f"SELECT DISTINCT told_by FROM {self._name('_changes')}")  # noqa: S608  a quoted name
         self._insert(filling, "_segments", [(one, tellers[one], tellers.is_sealed(one)) for (one,) in told_by])
         self._run(filling, "changes")

@@ -15,10 +15,21 @@ from archiver.format.layout import Trail
 from query.conflicts import Conflict
 from query.coverage import Coverage
 from query.engine import sql
+from query.errors import UsageError
 from query.locked import Filling, LockedDatabase
 from query.shown import Tabular
 from query.sql_fill import TrailFilling
-from query.surface import OF_CHANGES, OF_STATES, RELATIONS, named_relations, named_schemas, quoted
+from query.surface import (
+    ALL_TIME,
+    OF_ALL_TIME,
+    OF_CHANGES,
+    OF_STATES,
+    RELATIONS,
+    Between,
+    named_relations,
+    named_schemas,
+    quoted,
+)
 from query.table import Table
 
 if TYPE_CHECKING:
@@ -80,7 +91,9 @@ class _Filled:
 
 
 class SqlSession:
-    """Statements over one archive. `open_table` gives the table of a trail, with its redaction."""
+    """Statements over one archive. `open_table` gives the table of a trail, with its redaction; changes outside of
+    `between` are not read, and do not exist to a statement.
+    """
 
     def __init__(
         self,
@@ -89,8 +102,10 @@ class SqlSession:
         database: LockedDatabase,
         *,
         now_ms: Callable[[], int],
+        between: Between = ALL_TIME,
     ) -> None:
         self.schemas = schemas
+        self._between = between
         self._open_table = open_table
         self._database = database
         self._now_ms = now_ms
@@ -108,6 +123,13 @@ class SqlSession:
         self._database.check(statement)
         schemas = named_schemas(statement, list(self.schemas))
         relations = named_relations(statement) if schemas else set()
+        needs_all_time = relations.intersection(OF_ALL_TIME)
+        if needs_all_time and self._between != ALL_TIME:
+            raise UsageError(
+                f"{min(needs_all_time)} needs every change, and a range was given",
+                why="what an item was, and for how long, also rests on changes before and after the range",
+                hint="leave out the range, or ask changes, changes_between, history or attribute_changes",
+            )
         needs_states = not relations.isdisjoint(OF_STATES)
         needs_changes = needs_states or not relations.isdisjoint(OF_CHANGES)
         for schema in schemas if relations else ():
@@ -134,7 +156,7 @@ class SqlSession:
         filled = self._filled.get(schema)
         if filled is None:
             table = self._open_table(self.schemas[schema])
-            copied = TrailFilling(table, schema)
+            copied = TrailFilling(table, schema, self._between)
             filled = _Filled(copied, table, copied.begin(filling, asked_at_ms=self._now_ms()))
         if needs_changes and not filled.has_changes:
             filled.conflicts = filled.filling.changes(filling)

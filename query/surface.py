@@ -19,6 +19,11 @@ OF_CHANGES: Final = (
 )
 OF_STATES: Final = ("states", "as_of", "compare")
 RELATIONS: Final = ("coverage", *OF_CHANGES, *OF_STATES)
+# What the changes of a range alone would answer wrongly.
+OF_ALL_TIME: Final = ("versions", "blame", *OF_STATES)
+
+Between = tuple[int | None, int | None]  # a half-open range of `changed_at` (epoch ms); None: open
+ALL_TIME: Final[Between] = (None, None)
 
 # Names that mean something else to the engine, as a schema or as a database.
 _TAKEN: Final = frozenset({"main", "temp", "system", "memory", "information_schema", "pg_catalog"})

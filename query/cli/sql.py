@@ -26,6 +26,11 @@ def sql(
             name=["--file", "-f"], allow_leading_hyphen=True, help="Read the statement from a file, or - for stdin."
         ),
     ] = None,
+    since: Annotated[str | None, Parameter(help="Read only changes from this instant on.")] = None,
+    until: Annotated[str | None, Parameter(help="Read only changes before this instant.")] = None,
+    during: Annotated[
+        str | None, Parameter(help="Read only changes of a period, such as 2026-Q3; states are refused then.")
+    ] = None,
     options: Options = DEFAULTS,
 ) -> int:
     """Ask in SQL what the trails of an archive tell.
@@ -38,11 +43,16 @@ def sql(
     """
     from query.cli.invocation import Invocation
     from query.errors import UsageError
+    from query.instant import echo_range
+    from query.time_range import parse_range
 
     if statement is not None and file is not None:
         raise UsageError("a statement was given twice", hint="type it, or name a file with -f")
     run = Invocation(options, is_paged=statement is not None)
-    session = run.archive.sql_session(with_derived=not options.no_derived)
+    between = parse_range(since, until, during, now_ms=run.now_ms, zone=run.settings.tz)
+    if between != (None, None):
+        run.note(echo_range(*between, during or "", zone=run.settings.tz))
+    session = run.archive.sql_session(with_derived=not options.no_derived, between=between)
     if file is not None:
         return answer(run, session, _content(file))
     if statement is not None:

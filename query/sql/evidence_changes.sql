@@ -1,4 +1,4 @@
--- Changes of a half-open range of creation times, each once and oldest first; of one item unless $item_key is NULL.
+-- Changes of a half-open range of creation times, each once and oldest first; of some items unless $item_keys is NULL.
 WITH once AS (
     SELECT min(row_id) AS row_id
     FROM changes
@@ -6,7 +6,7 @@ WITH once AS (
         changed_at_ms >= $since_ms
         AND changed_at_ms < $until_ms
         AND ($ops IS NULL OR list_contains($ops, op))
-        AND ($item_key IS NULL OR item_key = $item_key)
+        AND ($item_keys IS NULL OR item_key IN (SELECT unnest($item_keys::VARCHAR[])))
         AND NOT list_contains($conflicting, item_key)
     GROUP BY item_key, ord
 )

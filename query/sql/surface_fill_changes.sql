@@ -1,9 +1,9 @@
--- Every change once, numbered in order, with its effective time: the latest changed_at of its item up to it. Items of
--- which evidence contradicts itself have no row.
+-- Every change of a half-open range of `changed_at` once, numbered in order, with its effective time: the latest
+-- changed_at of its item up to it, as far as it was read. Items of which evidence contradicts itself have no row.
 WITH once AS (
     SELECT item_key, ord, min(row_id) AS row_id, any_value(changed_at_ms) AS changed_at_ms
     FROM changes
-    WHERE NOT list_contains($conflicting, item_key)
+    WHERE NOT list_contains($conflicting, item_key) AND changed_at_ms >= $since_ms AND changed_at_ms < $until_ms
     GROUP BY item_key, ord
 ),
 numbered AS (
