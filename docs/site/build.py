@@ -21,6 +21,7 @@ _STYLE: Final = Path(__file__).with_name("site.css")
 # iframe-worker 1.0.4 (MIT, Martin Donath): its shim/index.js as it is on npm.
 _SHIM: Final = Path(__file__).with_name("iframe-worker.js")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_FOUND_WRONG: Final = "Aborted because --strict flag is set"
 _SHIM_URL: Final = "https://unpkg.com/iframe-worker/shim"
 
 
@@ -31,8 +32,9 @@ def build(root: Path) -> int:
     # Without its cache, so that a build depends on the pages alone.
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "--config-file", CONFIG]
     told = subprocess.run(command, cwd=root, check=False, stderr=subprocess.PIPE, text=True)  # noqa: S603  our own
-    # A traceback ends every build that finds something wrong.
-    sys.stderr.write(_COLOUR.sub("", told.stderr.partition("Traceback")[0]))
+    # A traceback ends every build that finds something wrong: what was found says more.
+    said = told.stderr.partition("Traceback")[0] if _FOUND_WRONG in told.stderr else told.stderr
+    sys.stderr.write(_COLOUR.sub("", said))
     if told.returncode == 0:
         bring_scripts(root / SITE)
     return told.returncode

@@ -11,6 +11,7 @@ import ast
 import contextlib
 import io
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -165,6 +166,14 @@ def test_a_block_is_read_as_it_is_typed():
     first, second = block.steps
     assert (first.command, first.exit_code, first.shown) == ("a 'b # c' d", 3, ("out", "  more"))
     assert (second.command, second.exit_code, second.shown) == ("e", 0, ())
+
+
+def test_the_tests_that_reasons_name_are_there():
+    named = [
+        name for reason in (*NOT_RUN.values(), *NOT_READ.values()) for name in re.findall(r"tests/[\w/.]+", reason)
+    ]
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_nothing_stands_in_the_tables_that_is_on_no_page():
