@@ -1,6 +1,7 @@
 """A whole table as of an instant from runs, beside what any answer has to read: each turn in a process of its own.
 
     scan       DuckDB: the lengths of the image column of the files that the plan reads
+    read       DuckDB: every row of those files, as Arrow with the columns that an answer has
     as_of      ddbtrail, to the last row as Arrow: the first question of the process, then the same once more
     in_order   the same in order of keys, as the command line has it
     window     DuckDB, by hand: the window query over the segments (`benchmarks.peers`)
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from benchmarks.peers import REPETITIONS, THREADS, _counted, _duckdb, instants, window
 
-CASES: Final = tuple(os.environ.get("DDBTRAIL_BENCH_CASES", "scan,as_of,in_order,window").split(","))
+CASES: Final = tuple(os.environ.get("DDBTRAIL_BENCH_CASES", "scan,read,as_of,in_order,window").split(","))
 MEMORY: Final = os.environ.get("DDBTRAIL_BENCH_MEMORY")
 
 
@@ -45,6 +46,18 @@ def measure(case: str, archive: Path, derived: Path, at_s: int) -> list[dict[str
                 found = (found[0] + count, found[1] + size)
         return found
 
+    def read() -> tuple[int, int]:
+        found = (0, 0)
+        for kind, image in ((files, "new_image"), (snapshots, "image")):
+            if kind:
+                columns = f"item_key, {image} AS image, change_id, epoch_ms(changed_at), epoch_ms(effective_at)"
+                text = f"SELECT {columns} FROM read_parquet($files)"
+                named = [str(derived / one.name) for one in kind]
+                reader = _duckdb().sql(text, params={"files": named}).to_arrow_reader(50_000)
+                count, size = _counted(reader, "image")
+                found = (found[0] + count, found[1] + size)
+        return found
+
     def as_of() -> tuple[int, int]:
         state = table.as_of(at)
         try:
@@ -55,7 +68,7 @@ def measure(case: str, archive: Path, derived: Path, at_s: int) -> list[dict[str
     def by_hand() -> tuple[int, int]:
         return window(archive, at_s)
 
-    asked = {"scan": scan, "as_of": as_of, "in_order": as_of, "window": by_hand}[case]
+    asked = {"scan": scan, "read": read, "as_of": as_of, "in_order": as_of, "window": by_hand}[case]
     found = []
     for _ in range(2 if case in {"as_of", "in_order"} else 1):
         before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -91,7 +104,9 @@ def run(archive: Path, derived: Path, wanted: tuple[str, ...] = ("newest", "midd
         for name, found in turns.items()
     }
     answers = {
-        (name.split()[0], one["items"], one["image_bytes"]) for name, one in medians.items() if "scan" not in name
+        (name.split()[0], one["items"], one["image_bytes"])
+        for name, one in medians.items()
+        if name.split()[1] not in {"scan", "read"}
     }
     assert len(answers) == len({instant for instant, *_ in answers}), f"answers differ: {answers}"
     return {"load": os.getloadavg()[0], "cases": medians}
