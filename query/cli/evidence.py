@@ -16,7 +16,7 @@ from query.errors import QueryError, UsageError
 
 if TYPE_CHECKING:
     from query.cli.invocation import Invocation
-    from query.evidence.build import Built
+    from query.evidence.build import Built, Materials
     from query.evidence.scope import Scope
     from query.evidence.shortfalls import Accepted
     from query.table import Table as Trail
@@ -54,6 +54,16 @@ def build(
     *,
     which: Which = ALL,
     key: NamedKey = (),
+    scope: Annotated[
+        str | None,
+        Parameter(help="Only items of this file: keys in JSON Lines as after --keys, or .parquet; - is stdin."),
+    ] = None,
+    sample: Annotated[
+        int | None, Parameter(help="Only so many items, drawn at random among those that changed.")
+    ] = None,
+    seed: Annotated[
+        str | None, Parameter(help="What decides which; without it, the head of the log that reaches the period's end.")
+    ] = None,
     package: Annotated[
         Path, Parameter(name=["--package", "-O"], help="Where it goes: FILE.zip, or a folder that is not there yet.")
     ],
@@ -82,6 +92,8 @@ def build(
     """
     from query.cli.evidence_signing import open_signing
     from query.cli.invocation import Invocation
+    from query.evidence.build import build as build_package
+    from query.evidence.sample import draw
 
     run = Invocation(options, more={"on_failure": on_failure})
     if package.exists():
@@ -92,13 +104,18 @@ def build(
         found = run.archive.table(table, with_derived=False)
         run.note_redaction(found.name)
         _check_redaction(run, found)
-        scope = _scope(run, found, which, key)
+        asked = _scope(run, found, which, key, scope)
+        if seed is not None and sample is None:
+            raise UsageError("a seed alone draws nothing", hint="type --sample 25 too")
         accepted = _accepted(run, accept)
-        verified = _verified(run, found, scope, pinned_key)
+        verified = _verified(run, found, asked, pinned_key)
         if _is_tampered(verified):
             return NOT_FOUND
         with _new_folder(package, found.name) as folder:
-            built = _built(run, found, scope, verified, accepted, signing, folder)
+            made = replace(_materials(run, found, asked, verified, accepted), signing=signing)
+            if sample is not None:
+                made = replace(made, draw=draw(sample, seed, made.log, asked.until_ms))
+            built = build_package(made, folder)
     _tell(run, built, package)
     return built.exit_code
 
@@ -115,7 +132,8 @@ def _check_redaction(run: "Invocation", table: "Trail") -> None:
         )
 
 
-def _scope(run: "Invocation", table: "Trail", which: Which, key: Sequence[str]) -> "Scope":
+def _scope(run: "Invocation", table: "Trail", which: Which, key: Sequence[str], listed: str | None) -> "Scope":
+    from query.cli.histories import items_in_file
     from query.evidence.scope import Scope
     from query.instant import format_ms
     from query.operations import parse_operations
@@ -130,12 +148,15 @@ def _scope(run: "Invocation", table: "Trail", which: Which, key: Sequence[str]) 
             why="the same package could not be built again",
             hint=f"type --since {format_ms(since_ms)} --until {now}",
         )
+    if key and listed is not None:
+        raise UsageError("items were given in two ways", hint="type --scope FILE alone, or one --key")
     trail = table.trail
     return Scope(
         table=f"{trail.account}/{trail.region}/{trail.table_name}",
         since_ms=since_ms,
         until_ms=until_ms,
         item_key=table.item(named=key).item_key if key else None,
+        listed=None if listed is None else tuple(item.item_key for item in items_in_file(table, listed)),
         ops=parse_operations(which.op),
         attributes=which.attr,
         actor=which.actor,
@@ -197,23 +218,15 @@ def _is_tampered(found: "Verification") -> bool:
     return True
 
 
-def _built(
-    run: "Invocation",
-    table: "Trail",
-    scope: "Scope",
-    verified: "Verification",
-    accepted: "Accepted",
-    signing: object,
-    folder: Path,
-) -> "Built":
+def _materials(
+    run: "Invocation", table: "Trail", scope: "Scope", verified: "Verification", accepted: "Accepted"
+) -> "Materials":
     from query.cli.coverage import examined
-    from query.evidence.build import Materials, Signing
-    from query.evidence.build import build as build_package
+    from query.evidence.build import Materials
     from query.seal_log import read_log
 
-    assert signing is None or isinstance(signing, Signing)
     source = run.archive.source
-    made = Materials(
+    return Materials(
         source=source,
         table=table,
         scope=scope,
@@ -221,9 +234,7 @@ def _built(
         complete=examined(run, table, scope.since_ms, scope.until_ms),
         log=read_log(source, table.trail),
         accepted=accepted,
-        signing=signing,
     )
-    return build_package(made, folder)
 
 
 @contextmanager
@@ -255,6 +266,9 @@ def _tell(run: "Invocation", built: "Built", package: Path) -> None:
 
     written = built.written
     run.note(f"{counted(written.changes, 'change')}, {counted(written.rows, 'row')} of attributes → {package}")
+    silent = sum(count == 0 for count in built.of_listed)
+    if silent:
+        run.note(f"{counted(silent, 'item')} of the scope without a change in the period, named in the package")
     if built.proved.proofs:
         run.note(f"{counted(built.proved.proofs, 'segment')} proved against the signed log")
     open_ones = [one for one in built.shortfalls if one.accepted is None]

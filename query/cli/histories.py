@@ -39,11 +39,7 @@ def targets(
     if keys is not None:
         if key or named or has_condition:
             raise UsageError("keys were given in two ways", hint="type --keys FILE alone, or one key")
-        if keys.endswith(".parquet"):
-            from query.frames import read_keys
-
-            return [_item(table, typed) for typed in read_keys(table.key_schema, keys, table=table.name)]
-        return [_item(table, typed) for typed in parse_keys_file(table.key_schema, _lines(keys), table=table.name)]
+        return [*items_in_file(table, keys)]
     schema = table.key_schema
     typed = parse_item_or_collection(schema, key, named=named, table=table.name)
     if schema is not None and len(typed) < len(schema.attributes):
@@ -51,6 +47,15 @@ def targets(
     if has_condition:
         raise KeyMismatch("a sort key was given, and a condition on it", hint="leave one of them out")
     return [_item(table, typed)]
+
+
+def items_in_file(table: "Table", keys: str) -> "list[Item]":
+    """The items that a file of keys names (JSON Lines, Parquet, or `-`). Raises KeyMismatch or UsageError."""
+    if keys.endswith(".parquet"):
+        from query.frames import read_keys
+
+        return [_item(table, typed) for typed in read_keys(table.key_schema, keys, table=table.name)]
+    return [_item(table, typed) for typed in parse_keys_file(table.key_schema, _lines(keys), table=table.name)]
 
 
 def meets(condition: SortCondition, key: Mapping[str, Mapping[str, str]]) -> bool:
@@ -159,9 +164,7 @@ def _lines(name: str) -> Iterator[str]:
         with Path(name).open(encoding="utf-8") as file:
             yield from file
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"could not read {name}", why=str(error), hint="type --keys with a file of JSON Lines"
-        ) from error
+        raise UsageError(f"could not read {name}", why=str(error), hint="name a file of JSON Lines") from error
 
 
 def _octets(value: Mapping[str, str]) -> bytes:

@@ -3,25 +3,28 @@
 Invariant: nothing that is written depends on when or where; the manifest is made of the files as they lie there.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from query.completeness import Completeness
-from query.evidence.changes import Written, write_changes
+from query.evidence.changes import Written, items_of, write_changes
 from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY, compose_manifest, digest_of
 from query.evidence.proofs import Proved, write_proofs
 from query.evidence.report import report, shown_shortfalls
-from query.evidence.scope import Scope
+from query.evidence.sample import MOST_ITEMS, POPULATION, Draw
+from query.evidence.scope import LISTED, Scope
 from query.evidence.shortfalls import Accepted, Shortfall, exit_code, find_shortfalls
 from query.evidence.sources import source_sheet
 from query.evidence.texts import how_to_verify, query_text, versions
 from query.note_check import PublicKey, algorithm, fingerprint, public_pem
 from query.render.completeness import completeness_document
 from query.render.formats import json_document, text_of
+from query.render.sheet import dump
 from query.render.text import Look
 from query.render.verification import verification_document
+from query.render.views import key_cell
 from query.seal_log import SealLog
 from query.source import Source
 from query.table import Table
@@ -52,6 +55,7 @@ class Materials:
     log: SealLog
     accepted: Accepted
     signing: Signing | None = None
+    draw: Draw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Built:
     written: Written
     proved: Proved
     shortfalls: tuple[Shortfall, ...]
+    of_listed: tuple[int, ...] = ()  # of each item that was listed, how many changes are in the package
 
     @property
     def exit_code(self) -> int:
@@ -72,6 +77,7 @@ def build(made: Materials, folder: Path) -> Built:
 
     Raises SealMismatch, CorruptSegment or UnreadableArchive for evidence, OSError for the folder.
     """
+    made = _drawn(made, folder)
     table, scope, redaction = made.table, made.scope, made.table.redaction
     pinned = made.verified.demand.pinned_key
     written = write_changes(table, scope, folder / CHANGES, folder / "changes.csv")
@@ -85,7 +91,9 @@ def build(made: Materials, folder: Path) -> Built:
         accepted=made.accepted,
         redaction=redaction,
     )
-    built = Built(written, proved, shortfalls)
+    built = Built(written, proved, shortfalls, tuple(written.of_item[key] for key in scope.listed or ()))
+    if scope.listed is not None:
+        _write(folder / LISTED, *_listed(made, written))
     _write(folder / "source-files.csv", *text_of(source_sheet(made.source, table, scope), "csv", Look()))
     _write(folder / "query.txt", query_text(scope, table, redaction, made.accepted.texts))
     _write(folder / "coverage.json", json_document(_coverage(made, built)))
@@ -95,9 +103,25 @@ def build(made: Materials, folder: Path) -> Built:
     if key is not None:
         (folder / SIGNING_KEY).write_bytes(public_pem(key))
     names = {path.name for path in folder.iterdir()}
-    _write(folder / "HOW-TO-VERIFY.txt", how_to_verify(names, key, pinned))
+    _write(folder / "HOW-TO-VERIFY.txt", how_to_verify(names, key, pinned, scope.drawn))
     _sign(folder, made.signing)
     return built
+
+
+def _drawn(made: Materials, folder: Path) -> Materials:
+    """The same, of a sample of the items if one is to be drawn; among which, is written."""
+    if made.draw is None:
+        return made
+    drawn = made.draw.of(items_of(made.table, made.scope, MOST_ITEMS), made.table.redaction)
+    _write(folder / POPULATION, *drawn.lines())
+    return replace(made, scope=replace(made.scope, drawn=drawn))
+
+
+def _listed(made: Materials, written: Written) -> Iterator[str]:
+    """A line for each item that was asked about, also for those that did not change: their silence is an answer."""
+    for key in made.scope.listed or ():
+        shown = key_cell(key, made.table.redaction).shown
+        yield dump({"item_key": shown, "changes": written.of_item[key]}) + "\n"
 
 
 def _report(made: Materials, built: Built, folder: Path) -> None:

@@ -4,6 +4,7 @@ Invariants: evidence alone is read, through the gate; no more than a batch of ch
 evidence contradicts itself is in neither file, and named.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from archiver.format.values import plain
 from query.answer import Change
 from query.conflicts import Conflict, find_conflicts
 from query.diff import AttributeChange
+from query.errors import UsageError
 from query.evidence.scope import Scope
 from query.history import change_of
 from query.plan import changes_between
@@ -58,12 +60,29 @@ _AFTER: Final = (
 
 @dataclass(slots=True)
 class Written:
-    """What was written. `first_of` has of each segment the first change that is in the package, without its images."""
+    """What was written. `first_of` has of each segment the first change that is in the package, without its images;
+    `of_item` counts the changes of each item, where items were listed.
+    """
 
     changes: int = 0
     rows: int = 0
     conflicts: tuple[Conflict, ...] = ()
     first_of: dict[str, Change] = field(default_factory=dict)
+    of_item: Counter[str] = field(default_factory=Counter)
+
+
+def items_of(table: Table, scope: Scope, most: int) -> set[str]:
+    """The keys of all items with changes of a scope. Raises UsageError for more than `most`, and as `write_changes`."""
+    found = set[str]()
+    for view in _changes(table, scope, Written()):
+        found.add(view.change.item_key)
+        if len(found) > most:
+            raise UsageError(
+                f"the scope has changes of more than {most} items",
+                why="a sample is drawn among keys in memory",
+                hint="shorten the period, or narrow it with --attr, --op or --actor",
+            )
+    return found
 
 
 def write_changes(table: Table, scope: Scope, records: Path, attributes: Path) -> Written:
@@ -81,6 +100,8 @@ def write_changes(table: Table, scope: Scope, records: Path, attributes: Path) -
                     file.write(line)
                     written.rows += 1
                 written.changes += 1
+                if scope.listed is not None:
+                    written.of_item[view.change.item_key] += 1
                 written.first_of.setdefault(view.change.segment, _without_images(view.change))
                 yield view
 
@@ -98,7 +119,7 @@ def _changes(table: Table, scope: Scope, written: Written) -> Iterator[ChangeVie
         written.conflicts = find_conflicts(question.rows("range_conflicts", asked), tellers)
         asked |= {
             "ops": None if scope.ops is None else list(scope.ops),
-            "item_key": scope.item_key,
+            "item_keys": None if scope.item_keys is None else list(scope.item_keys),
             "conflicting": [conflict.item_key for conflict in written.conflicts],
         }
         for batch in question.batches("evidence_changes", asked, rows_at_once=_ROWS_AT_ONCE):

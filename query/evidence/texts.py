@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from query.engine import sql
 from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY
 from query.evidence.proofs import CHECKPOINT_SIGNATURE, LOG_KEY, PROOFS, SIGNED
+from query.evidence.sample import POPULATION, Drawn
 from query.evidence.scope import Scope
 from query.note_check import PublicKey, algorithm, fingerprint
 from query.redaction import Redaction
@@ -33,7 +34,9 @@ def query_text(scope: Scope, table: Table, redaction: Redaction, accepted: Colle
     return f"{told}\n\n{sql('range_conflicts').strip()}\n\n{sql('evidence_changes').strip()}\n"
 
 
-def how_to_verify(names: Collection[str], key: PublicKey | None, log_key: PublicKey | None) -> str:
+def how_to_verify(
+    names: Collection[str], key: PublicKey | None, log_key: PublicKey | None, drawn: Drawn | None = None
+) -> str:
     """The commands, none of which needs this software."""
     parts = [
         "How to verify this package with sha256sum and openssl alone. Type in the folder of this file.\n",
@@ -53,6 +56,8 @@ def how_to_verify(names: Collection[str], key: PublicKey | None, log_key: Public
             f"    {fingerprint(key)}\n",
         ]
     parts += _of_the_log(names, log_key)
+    if drawn is not None:
+        parts += _of_the_sample(drawn)
     return "\n".join(parts)
 
 
@@ -75,6 +80,19 @@ def _of_the_log(names: Collection[str], log_key: PublicKey | None) -> list[str]:
         "docs/proofs.md of ddbtrail says how to follow it with openssl, jq and sha256sum. source-files.csv has the",
         "SHA-256 of each object of the archive that was read: compare them with sha256sum, if you have the archive.",
         "",
+    ]
+
+
+def _of_the_sample(drawn: Drawn) -> list[str]:
+    number = len(drawn.item_keys)
+    ranked = f'printf \'%s %s\\n\' "$(printf \'%s\\n%s\' {drawn.draw.seed} "$key" | sha256sum | cut -c 1-64)" "$key"'
+    return [
+        f"4. Only {number} of {len(drawn.population)} items are in the package. {POPULATION} has all of them, a line",
+        "   for each: the SHA-256 of seed, line feed and key, then the key. In that order, the first are the sample:\n",
+        f"    LC_ALL=C sort -c {POPULATION} && head -n {number} {POPULATION}\n",
+        "   To draw it again, which prints nothing if all agrees:\n",
+        f"    cut -d ' ' -f 2- {POPULATION} | while read -r key; do {ranked}; done | cmp - {POPULATION}\n",
+        f"   The seed: {drawn.draw.origin}.\n",
     ]
 
 

@@ -1,0 +1,153 @@
+"""Packages about some items: those that an auditor listed, and a sample that anybody can draw again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from base64 import b64decode
+from hashlib import sha256
+
+import pytest
+
+from tests.querying.test_evidence import FORMULA, HOUR, MARKUP, PERIOD, RECORDS, START, World, checked, outside
+
+__all__ = ["outside"]  # a fixture
+ITEMS = ("A", "B", FORMULA, MARKUP)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("scope"))
+
+
+def changed(*, attribute=None):
+    """How many changes each item had in the period, by the records themselves; of an attribute if one is named."""
+    found = dict.fromkeys(ITEMS, 0)
+    for record in RECORDS:
+        told = record["dynamodb"]
+        sides = [told.get(side, {}).get(attribute) for side in ("OldImage", "NewImage")]
+        if told["ApproximateCreationDateTime"] < START + 3 * HOUR and (attribute is None or sides[0] != sides[1]):
+            found[told["Keys"]["pk"]["S"]] += 1
+    return found
+
+
+def items_in(folder):
+    with (folder / "changes.csv").open(encoding="utf-8-sig", newline="") as file:
+        return {json.loads(row["item_key"])["pk"] for row in csv.DictReader(file)}
+
+
+def key_text(item):
+    return json.dumps({"pk": {"S": item}}, separators=(",", ":"), ensure_ascii=False)
+
+
+def ranked(items, seed):
+    """Ranks and keys as docs/evidence.md has them."""
+    return sorted((sha256(f"{seed}\n{key_text(item)}".encode()).hexdigest(), key_text(item)) for item in items)
+
+
+def population(folder):
+    return [tuple(line.split(" ", 1)) for line in (folder / "population.txt").read_text().splitlines()]
+
+
+# --- items that were listed ---
+
+
+def test_only_items_of_the_list_are_in_the_package(made, tmp_path, capsys):
+    """Each is named with how many changes it had, also the one that had none; the list of the package is one again."""
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("".join(json.dumps({"pk": item}) + "\n" for item in ("nobody", MARKUP, "A", MARKUP)))
+    assert made.build(tmp_path / "it", "--scope", str(asked)) == 0
+    assert "1 item of the scope without a change" in capsys.readouterr().err
+    assert items_in(tmp_path / "it") == {MARKUP, "A"}
+    told = [json.loads(line) for line in (tmp_path / "it" / "scope.jsonl").read_text().splitlines()]
+    had = changed() | {"nobody": 0}
+    assert [(one["item_key"]["pk"], one["changes"]) for one in told] == [
+        (item, had[item]) for item in ("nobody", MARKUP, "A")
+    ]
+    assert made.build(tmp_path / "again", "--scope", str(tmp_path / "it" / "scope.jsonl")) == 0
+    assert (tmp_path / "again" / "MANIFEST.sha256").read_bytes() == (tmp_path / "it" / "MANIFEST.sha256").read_bytes()
+    assert "3 items, listed in scope.jsonl" in (tmp_path / "it" / "REPORT.html").read_text()
+    assert checked(tmp_path / "it") == 0
+
+
+# --- a sample ---
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 9])
+def test_a_sample_is_drawn_by_seed_and_keys_alone(made, tmp_path, size):
+    """As an auditor would draw it, from a list of the items that changed."""
+    for seed in ("2026Q3", "a", "b-1.x:y_Z"):
+        folder = tmp_path / seed.replace(":", "")
+        assert made.build(folder, "--sample", str(size), "--seed", seed) == 0
+        wanted = ranked([item for item, changes in changed().items() if changes], seed)
+        assert population(folder) == wanted
+        assert {key_text(item) for item in items_in(folder)} == {key for _, key in wanted[:size]}
+
+
+def test_a_sample_is_of_items_that_the_package_would_have(made, tmp_path):
+    """With other conditions: one that would show nothing is not drawn."""
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("".join(json.dumps({"pk": item}) + "\n" for item in ("A", "B", "nobody")))
+    more = ("--scope", str(asked), "--attr", "owner", "--sample", "9", "--seed", "1")
+    assert made.build(tmp_path / "it", *more) == 0
+    wanted = [item for item in ("A", "B") if changed(attribute="owner")[item]]
+    assert population(tmp_path / "it") == ranked(wanted, "1")
+
+
+def test_without_a_seed_it_is_one_that_nobody_chooses(made, tmp_path):
+    """The root of the log at the end of the period: the same after another seal, and if it is typed."""
+    assert made.build(tmp_path / "it", "--sample", "2") == 0
+    seals = sorted(made.archive.rglob("seals/*.json"))
+    root = json.loads(seals[0].read_text())["checkpoint"].split("\n")[2]
+    made.seal(later=HOUR)
+    assert len(sorted(made.archive.rglob("seals/*.json"))) == len(seals) + 1
+    assert made.build(tmp_path / "later", "--sample", "2") == 0
+    command = (tmp_path / "it" / "query.txt").read_text().splitlines()[0].split()
+    seed = command[command.index("--seed") + 1]
+    assert bytes.fromhex(seed) == b64decode(root)
+    assert made.build(tmp_path / "typed", "--sample", "2", "--seed", seed) == 0
+    for name in ("population.txt", "query.txt", "changes.csv", "changes.parquet"):
+        assert len({(tmp_path / one / name).read_bytes() for one in ("it", "later", "typed")}) == 1, name
+
+
+def test_an_auditor_draws_it_again_without_this_software(made, tmp_path):
+    """What HOW-TO-VERIFY says, typed as it stands there; and failing where the list was touched."""
+    folder = tmp_path / "it"
+    assert made.build(folder, "--sample", "2") == 0
+    text = (folder / "HOW-TO-VERIFY.txt").read_text()
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    ") and "population.txt" in line]
+    assert len(commands) == 2
+    first, again = (subprocess.run(["sh", "-c", one], cwd=folder, capture_output=True, text=True) for one in commands)
+    assert (first.returncode, again.returncode, again.stdout) == (0, 0, "")
+    assert {line.split(" ", 1)[1] for line in first.stdout.splitlines()} == {key_text(i) for i in items_in(folder)}
+    lines = (folder / "population.txt").read_text().splitlines(keepends=True)
+    (folder / "population.txt").write_text("".join([*lines[1:], lines[0]]))
+    assert subprocess.run(["sh", "-c", commands[0]], cwd=folder, capture_output=True).returncode != 0
+    (folder / "population.txt").write_text("".join(lines).replace('"A"', '"C"'))
+    assert subprocess.run(["sh", "-c", commands[1]], cwd=folder, capture_output=True).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--sample", "0"), "a sample of 0 items"),
+        (("--seed", "a"), "a seed alone"),
+        (("--sample", "1", "--seed", "a'b"), "is no seed"),
+        (("--scope", "nowhere.jsonl"), "could not read nowhere.jsonl"),
+        (("--scope", "nowhere.jsonl", "--key", "pk=A"), "given in two ways"),
+    ],
+)
+def test_what_cannot_be_asked(made, tmp_path, capsys, more, words):
+    """Exit code 2, and nothing is left behind."""
+    assert made.build(tmp_path / "it", *more, period=PERIOD) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "it").exists()
+
+
+def test_a_period_that_is_not_sealed_gives_no_seed(made, tmp_path, capsys):
+    """Whoever builds the package could wait for one that suits."""
+    beyond = ("--since", "2026-09-15T00:00:00Z", "--until", "2026-09-25T00:00:00Z")
+    assert made.build(tmp_path / "it", "--sample", "1", period=beyond) == 2
+    assert "no head of the log gives a seed" in capsys.readouterr().err
+    assert made.build(tmp_path / "it", "--sample", "1", "--seed", "x", "--accept", "gap", period=beyond) in {0, 3}
