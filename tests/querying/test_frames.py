@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from base64 import b64decode
@@ -16,9 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import query
+from archiver.segment import encode_segment
+from archiver.store import FolderStore
+from archiver.streams import Streams
+from archiver.writer import Writer
 from query.cli.sample import write_sample
 from query.cli.sample_story import tables
 from query.errors import KeyMismatch, UsageError
+from tests.delivery import delivered
 
 ACTORS = dict.fromkeys(("customers", "orders", "stock"), "updated_by")
 KEY = "correct horse battery staple, 32 bytes"
@@ -105,6 +111,24 @@ def test_batches_from_the_engine_are_the_rows_one_by_one(folder, name, when):
     """Without a condition and without masks a table goes from engine to Arrow; each row has to be what it was."""
     table = query.open(str(folder / "archive")).table(name)
     assert table.as_of(when).arrow() == table.as_of(when, where="true").arrow()
+
+
+def test_a_change_bears_its_own_time_though_the_clock_stepped_back(tmp_path):
+    """`changed_at` is what the stream said of the change, not when the version began by the order of changes."""
+    arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/things/stream/2026-07-01T00:00:00.000"
+    begun_s = 1_782_950_400
+    records = [
+        delivered(
+            "MODIFY", {"id": {"S": "a"}}, {"n": {"N": str(n)}}, {"n": {"N": str(n + 1)}},
+            sequence_number=4 * 10**24 + n, changed_at_s=begun_s - 5 * n, arn=arn, event_id=f"{n:031x}a",
+        )
+        for n in range(2)
+    ]  # fmt: skip
+    Writer(FolderStore(tmp_path), Streams(), encode_segment).archive(records, now_ms=begun_s * 1000)
+    table = query.open(str(tmp_path)).table("things")
+    (row,) = table.as_of("now").arrow().to_pylist()
+    assert row["changed_at"].timestamp() == begun_s - 5
+    assert table.as_of("now").arrow() == table.as_of("now", where="true").arrow()
 
 
 def test_an_answer_of_no_rows_is_a_table_with_columns(archive):
@@ -272,3 +296,21 @@ def test_wrong_rows_are_told_what_is_wrong(archive, rows, words):
         archive.table("stock").reconcile(rows, since=NOW, until=NOW)
     text = f"{told.value.message} {told.value.why} {told.value.hint}"
     assert all(word in text for word in words), text
+
+
+def test_rows_are_read_again_where_derived_data_goes(folder, tmp_path):
+    """Runs may be deleted at any time, and then the question is asked once more: with all rows, although they were given
+    as something that can be read only once."""
+    copy = shutil.copytree(folder / "archive", tmp_path / "archive")
+    done = subprocess.run(
+        [sys.executable, "-c", "from query.cli import main; main()", "compact", "stock", "-a", str(copy), "--derived", str(copy)],
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.getcwd()}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    runs = list(copy.glob("v1/*/*/*/runs"))
+    assert runs, done.stderr
+    stock = query.open(str(copy)).table("stock")
+    assert stock.evidence.runs
+    shutil.rmtree(runs[0])
+    found = stock.reconcile(map(orjson.loads, live(folder)), since=NOW, until=NOW)
+    assert found.items == len(live(folder))
+    assert {one.item_key: one.kind.value for one in found.differences} == lost()
