@@ -109,29 +109,33 @@ def load_signer(path: Path) -> "LocalSigner":
 def open_signer(
     key: str, *, profile: str | None = None, region: str | None = None, endpoint_url: str | None = None
 ) -> Signer:
-    """The signer behind the ARN of a KMS key, which also says its region, or behind a private key file's path.
+    """The signer behind the ARN of a KMS key, which also says its region; behind `alias/NAME`, an alias in the region
+    that is set; or behind a private key file's path (`./alias/NAME` for a file of that name).
 
     Raises KeyRefused.
     """
-    return _kms_signer(key, profile, region, endpoint_url) if key.startswith("arn:") else load_signer(Path(key))
+    if key.startswith(("arn:", "alias/")):
+        return _kms_signer(key, profile, region, endpoint_url)
+    return load_signer(Path(key))
 
 
-def _kms_signer(arn: str, profile: str | None, region: str | None, endpoint_url: str | None) -> "KmsSigner":
+def _kms_signer(key: str, profile: str | None, region: str | None, endpoint_url: str | None) -> "KmsSigner":
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
-    named = _KMS_KEY.fullmatch(arn)
-    if named is None:
+    named = _KMS_KEY.fullmatch(key)
+    if named is None and not key.startswith("alias/"):
         raise KeyRefused(
-            f"{arn} is not the ARN of a KMS key", hint="write arn:aws:kms:REGION:ACCOUNT:key/ID, or the path of a key"
+            f"{key} is not the ARN of a KMS key", hint="write arn:aws:kms:REGION:ACCOUNT:key/ID, or the path of a key"
         )
     limits = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
 
     def client() -> Any:
         session = boto3.Session(profile_name=profile, region_name=region)
-        return session.client("kms", region_name=named["region"], endpoint_url=endpoint_url, config=limits)
+        where = region if named is None else named["region"]
+        return session.client("kms", region_name=where, endpoint_url=endpoint_url, config=limits)
 
-    return KmsSigner(_asked(client, arn, "kms:GetPublicKey"), arn)
+    return KmsSigner(_asked(client, key, "kms:GetPublicKey"), key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,8 @@ def build(
         Parameter(negative=(), help="Go on despite a gap (SINCE/UNTIL), or a finding by its code, such as no-seals."),
     ] = (),
     signing_key: Annotated[
-        str | None, Parameter(help="Private key that signs the package: a file, or the ARN of a key in KMS.")
+        str | None,
+        Parameter(help="Private key that signs the package: a file, or of a key in KMS its ARN or alias/NAME."),
     ] = None,
     pinned_key: Annotated[
         Path | None, Parameter(help="Public key (PEM) of the sealer, got from whoever runs it.")

@@ -21,13 +21,13 @@ def made(tmp_path_factory):
     return World(tmp_path_factory.mktemp("scope"))
 
 
-def changed(*, attribute=None):
+def changed(*, attribute=None, until=START + 3 * HOUR):
     """How many changes each item had in the period, by the records themselves; of an attribute if one is named."""
     found = dict.fromkeys(ITEMS, 0)
     for record in RECORDS:
         told = record["dynamodb"]
         sides = [told.get(side, {}).get(attribute) for side in ("OldImage", "NewImage")]
-        if told["ApproximateCreationDateTime"] < START + 3 * HOUR and (attribute is None or sides[0] != sides[1]):
+        if told["ApproximateCreationDateTime"] < until and (attribute is None or sides[0] != sides[1]):
             found[told["Keys"]["pk"]["S"]] += 1
     return found
 
@@ -88,11 +88,13 @@ def test_a_sample_is_drawn_by_seed_and_keys_alone(made, tmp_path, size):
 def test_a_sample_is_of_items_that_the_package_would_have(made, tmp_path):
     """With other conditions: one that would show nothing is not drawn."""
     asked = tmp_path / "asked.jsonl"
-    asked.write_text("".join(json.dumps({"pk": item}) + "\n" for item in ("A", "B", "nobody")))
+    asked.write_text("".join(json.dumps({"pk": item}) + "\n" for item in ("A", FORMULA, "nobody")))
+    short = ("--since", "2026-09-15T00:00:00Z", "--until", "2026-09-15T00:33:20Z")
     more = ("--scope", str(asked), "--attr", "owner", "--sample", "9", "--seed", "1")
-    assert made.build(tmp_path / "it", *more) == 0
-    wanted = [item for item in ("A", "B") if changed(attribute="owner")[item]]
-    assert population(tmp_path / "it") == ranked(wanted, "1")
+    assert made.build(tmp_path / "it", *more, period=short) == 0
+    had = changed(attribute="owner", until=START + 2_000)
+    assert changed(until=START + 2_000)["A"] > had["A"] == 0
+    assert population(tmp_path / "it") == ranked([FORMULA], "1")
 
 
 def test_without_a_seed_it_is_one_that_nobody_chooses(made, tmp_path):
