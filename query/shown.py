@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class Shown:
-    """An answer that notebooks show as static HTML: no script, nothing loaded, the first rows and how many more."""
+    """An answer that notebooks show as static HTML: no script, nothing loaded, the first rows and how many more.
+
+    Beside the page a notebook keeps a text, which is what stands above the rows: never what is redacted.
+    """
 
     __slots__ = ()
 
@@ -19,6 +22,12 @@ class Shown:
         from query.render.notebook import notebook_html  # noqa: PLC0415  only notebooks ask for it
 
         return notebook_html(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:  # noqa: ARG002  may be ignored
+        """What IPython keeps in a notebook: the page, and as text not `repr`, which holds everything."""
+        from query.render.notebook import notebook_html, notebook_text  # noqa: PLC0415  as above
+
+        return {"text/html": notebook_html(self), "text/plain": notebook_text(self)}
 
 
 class Tabular(Shown):

@@ -50,6 +50,12 @@ def notebook_html(answer: object) -> str:
     return "".join(_pieces(page_of(answer)))
 
 
+def notebook_text(answer: object) -> str:
+    """What stands above the rows, as text."""
+    page = page_of(answer)
+    return "\n".join(visible(line) for line in (page.title, *page.lines, *page.report))
+
+
 def _pieces(page: Page) -> Iterator[str]:
     yield f'<div class="ddbtrail"><style>{_STYLE}</style><p><strong>{_text(page.title)}</strong></p>'
     for line in page.lines:

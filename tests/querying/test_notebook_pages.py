@@ -13,6 +13,7 @@ from query.cli.sample import write_sample
 from query.render.answer_pages import MOST_ROWS, page_of
 from query.render.notebook import notebook_html
 from tests.delivery import delivered
+from tests.querying.browser import CHROMIUM, Browser
 
 MARKUP = "<script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>\"'&amp;\u202egpj.exe"
 SECRET = "4929 1234 5678 9012"
@@ -128,7 +129,9 @@ def test_what_is_not_redacted_is_there_as_text(folder, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_redacted_is_on_no_page(folder, kind):
-    table = query.open(str(folder), actor_attribute=ACTORS, redact={"things": ["id", "card", "deep.card", "who"]}).table("things")
+    table = query.open(
+        str(folder), actor_attribute=ACTORS, redact={"things": ["id", "card", "deep.card", "who"]}
+    ).table("things")
     page = answers(table)[kind]._repr_html_()
     assert SECRET not in page
     assert SECRET[::-1] not in page
@@ -164,6 +167,45 @@ def test_an_answer_may_be_shown_twice(table):
         assert answer._repr_html_() == answer._repr_html_(), kind
         if hasattr(answer, "arrow"):
             assert answer.arrow() == answer.arrow(), kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_text_beside_a_page_is_masked_too(folder, kind):
+    """A notebook keeps both: who shows the page keeps no secret in the text that nobody looks at."""
+    table = query.open(
+        str(folder), actor_attribute=ACTORS, redact={"things": ["id", "card", "deep.card", "who"]}
+    ).table("things")
+    answer = answers(table)[kind]
+    kept = answer._repr_mimebundle_()
+    assert kept["text/html"] == answer._repr_html_()
+    assert kept["text/plain"]
+    assert SECRET not in str(kept)
+    assert SECRET[::-1] not in str(kept)
+    assert "\u202e" not in kept["text/plain"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_runs_nothing_and_asks_for_nothing(table, tmp_path, dark):
+    """All pages in one, on paper of either colour: no script, no request, and text in the colour of the page around."""
+    pieces = "<hr>".join(answer._repr_html_() for answer in answers(table).values())
+    ink, paper = ("rgb(230, 233, 236)", "rgb(20, 23, 26)") if dark else ("rgb(27, 31, 36)", "rgb(255, 255, 255)")
+    page = tmp_path / "notebook.html"
+    page.write_text(
+        f'<!doctype html><meta charset="utf-8"><body style="color:{ink};background:{paper}">{pieces}', "utf-8"
+    )
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.open(page.as_uri(), dark=dark)
+        assert browser.requests == [page.as_uri()]
+        assert browser.value("document.querySelectorAll('script,img,iframe,link,[onerror]').length") == 0
+        assert browser.value(
+            "[...new Set([...document.querySelectorAll('td')].map(e => getComputedStyle(e).color))]"
+        ) == [ink]
+        assert browser.value("document.querySelectorAll('table').length") > len(KINDS) / 2
+        assert browser.value("document.documentElement.scrollWidth <= innerWidth"), "wide tables scroll by themselves"
+    finally:
+        browser.close()
 
 
 def test_gaps_are_drawn_and_told(tmp_path):
