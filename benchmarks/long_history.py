@@ -36,21 +36,14 @@ REPETITIONS: Final = int(os.environ.get("DDBTRAIL_BENCH_REPETITIONS", "3"))
 _AFTER_MS: Final = 5 * 60_000
 
 
-class _NoPandas:
-    """Whoever installs ddbtrail has no pandas. Here it is, since the tests need it, and Arrow would import it."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:  # noqa: ARG004
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
-
-
 def measure(cache: str, now_ms: str, pk: str, sk: str) -> dict[str, float]:
     """One question in this process."""
     import resource  # noqa: PLC0415
     import time  # noqa: PLC0415
 
-    sys.meta_path.insert(0, _NoPandas())
+    from query.cli.lean import leave_out_pandas  # noqa: PLC0415
+
+    leave_out_pandas()  # whoever installs ddbtrail has none; here it is, since the tests need it
     import duckdb  # noqa: F401, PLC0415  before the clock starts
     import obstore  # noqa: F401, PLC0415
 
