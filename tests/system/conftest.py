@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system import parts
+from tests.system import fires, parts
 
 MARKERS = {"ministack_url": [pytest.mark.ministack], "rgw": [pytest.mark.rgw, pytest.mark.xdist_group("rgw")]}
 
@@ -51,6 +51,14 @@ def rgw() -> Iterator[parts.AwsEndpoint]:
     """The S3 endpoint of Ceph RGW with the credentials it takes."""
     with _or_skip(parts.ceph_rgw()) as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def fires_archive(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The recorded events of `tests.system.fires` in a folder, one batch an event. Nobody may write to it."""
+    archive = tmp_path_factory.mktemp("fires")
+    fires.ddbtrail("archive", str(fires.DATA / "events.jsonl.gz"), "-a", str(archive))
+    return str(archive)
 
 
 @pytest.fixture

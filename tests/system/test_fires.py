@@ -5,9 +5,6 @@ The data stands beside the repository; without it these tests are skipped, and s
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import io
 import json
 from pathlib import Path
 from random import Random
@@ -16,11 +13,9 @@ import pytest
 
 import query
 from query.answer import plain_text
-from query.cli import run
 from query.source import Access
 from query.table import Table
-
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "fires"
+from tests.system.fires import DATA, ddbtrail, lines
 
 pytestmark = [
     pytest.mark.skipif(
@@ -28,28 +23,6 @@ pytestmark = [
     ),
     pytest.mark.xdist_group("fires"),
 ]
-
-
-def ddbtrail(*words: str) -> list[dict]:
-    """Runs a command in this process; gives its JSON Lines. It must succeed."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(list(words))
-    assert code == 0, f"{words}: exit {code}: {err.getvalue()}"
-    return [json.loads(line) for line in out.getvalue().splitlines()]
-
-
-def lines(name: str) -> list[dict]:
-    with gzip.open(DATA / name, "rt") as file:
-        return [json.loads(line) for line in file]
-
-
-@pytest.fixture(scope="session")
-def folder_archive(tmp_path_factory) -> str:
-    """The events as they were recorded, one batch an event."""
-    archive = tmp_path_factory.mktemp("fires")
-    ddbtrail("archive", str(DATA / "events.jsonl.gz"), "-a", str(archive))
-    return str(archive)
 
 
 @pytest.fixture(scope="session")
@@ -113,22 +86,28 @@ def told(row: dict) -> tuple:
     return row["sequence_number"], row["op"], row["item"]
 
 
-def test_all_41_instants_come_out_exactly(folder_archive):
+def test_all_41_instants_come_out_exactly(fires_archive):
     """The table as of each known instant equals the state that was published then."""
     instants = lines("expected.jsonl.gz")
     assert len(instants) == 41
-    check_instants(folder_archive, instants)
+    check_instants_in_python(query.open(fires_archive).table("fires"), instants)
 
 
-def test_all_402_histories_come_out_exactly(folder_archive, tmp_path):
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
+def test_the_command_prints_the_same_tables(every, fires_archive):
+    """Some of the instants in `make test`: the command reads the whole trail for each."""
+    check_instants(fires_archive, lines("expected.jsonl.gz")[::every])
+
+
+def test_all_402_histories_come_out_exactly(fires_archive, tmp_path):
     """Every version of every item, in order, with its content."""
-    check_histories(folder_archive, tmp_path)
+    check_histories(fires_archive, tmp_path)
 
 
-def test_a_history_by_positional_key(folder_archive):
+def test_a_history_by_positional_key(fires_archive):
     """The interface that scripts use: one key, one change a line, newest first."""
     longest = max(lines("history.jsonl.gz"), key=lambda line: len(line["versions"]))
-    rows = ddbtrail("history", "fires", json.loads(longest["key"])[0], "-a", folder_archive, "-o", "jsonl")
+    rows = ddbtrail("history", "fires", json.loads(longest["key"])[0], "-a", fires_archive, "-o", "jsonl")
     assert len(rows) == len(longest["versions"]) == 269
     assert rows[-1]["op"] == "INSERT"
 

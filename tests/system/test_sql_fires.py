@@ -13,15 +13,14 @@ from query.duckdb_script import script
 from query.instant import format_ms
 from query.value_functions import plain_item
 from tests.system import test_fires
-from tests.system.test_fires import folder_archive, lines
+from tests.system.fires import lines
 
 pytestmark = test_fires.pytestmark
-__all__ = ["folder_archive"]  # the fixture
 
 
 @pytest.fixture(scope="module")
-def archive(folder_archive):
-    return query.open(folder_archive)
+def archive(fires_archive):
+    return query.open(fires_archive)
 
 
 def test_the_table_at_known_instants(archive):
@@ -49,9 +48,9 @@ def test_every_version_of_every_item(archive):
         ]
 
 
-def test_a_plain_duckdb_has_the_same_changes(archive, folder_archive):
+def test_a_plain_duckdb_has_the_same_changes(archive, fires_archive):
     connection = duckdb.connect()
-    connection.execute(script(folder_archive, [("fires", archive.table("fires", with_derived=False))]))
+    connection.execute(script(fires_archive, [("fires", archive.table("fires", with_derived=False))]))
     # As docs/sql.md advises for many files: they are read once.
     connection.execute("CREATE TABLE kept AS FROM fires._told; CREATE OR REPLACE VIEW fires._told AS FROM kept")
     # Not through `changes`: a plain DuckDB takes every image apart there, also for columns that nobody asked for.
