@@ -47,7 +47,7 @@ def show_stat(
     run.write(count_sheet(_shown(run, views)))
     code = tell_conflicts(found.conflicts, redaction)
     if not found.total and not code:
-        raise nothing_found(run, table, table.name, 0, since_ms, until_ms)
+        raise nothing_found(run, table, table.name, None, since_ms, until_ms)
     run.note(f"{counted(found.total, 'change')} counted.")
     run.note_plan(found.plan)
     return code

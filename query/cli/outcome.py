@@ -57,9 +57,11 @@ def note_unsealed_item(run: Invocation, table: "Table", item: "Item") -> None:
 
 
 def nothing_found(
-    run: Invocation, table: "Table", named: str, total: int, since_ms: int | None, until_ms: int | None
+    run: Invocation, table: "Table", named: str, total: int | None, since_ms: int | None, until_ms: int | None
 ) -> NoVersion:
-    """The error for no change at all: that there is none, or that the trail does not cover the time asked about."""
+    """The error for no change at all: that there is none, or that the trail does not cover the time asked about.
+    `total` is how many changes there are whatever was asked, None of a whole table.
+    """
     coverage = table.coverage()
     covered_since_ms = coverage.covered_since_ms
     why = f"{table.name} has no recorded change"
@@ -70,6 +72,12 @@ def nothing_found(
             f"the trail does not cover {echo_range(since_ms, until_ms, '')}",
             why=why,
             hint="ask about a time that is covered; ddbtrail tables shows since when that is",
+        )
+    if total is None:
+        return NoVersion(
+            f"no change of {named} matches",
+            why=why,
+            hint=f"ask about a longer time, or for less; ddbtrail coverage {named} shows where changes may be missing",
         )
     if total:
         return NoVersion(f"no change of {named} matches", why=f"it has {counted(total, 'change')}", hint="ask for less")

@@ -80,7 +80,7 @@ def log(
     run.write(change_sheet(views), told)
     code = tell_conflicts(read.conflicts, redaction)
     if not views and not code:
-        raise nothing_found(run, found, found.name, 0, since_ms, until_ms)
+        raise nothing_found(run, found, found.name, None, since_ms, until_ms)
     run.note(f"{counted(len(views), 'change')} shown.")
     run.note_plan(plan)
     unsealed = sum(view.change.is_sealed is False for view in views)
