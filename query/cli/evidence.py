@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -75,6 +76,9 @@ def build(
         str | None,
         Parameter(help="Private key that signs the package: a file, or of a key in KMS its ARN or alias/NAME."),
     ] = None,
+    tsa: Annotated[
+        str | None, Parameter(help="Address of an authority that is asked for a time stamp (RFC 3161) of the manifest.")
+    ] = None,
     pinned_key: Annotated[
         Path | None, Parameter(help="Public key (PEM) of the sealer, got from whoever runs it.")
     ] = None,
@@ -93,12 +97,15 @@ def build(
     """
     from query.cli.evidence_signing import open_signing
     from query.cli.invocation import Invocation
+    from query.evidence.authority import ask_stamp, check_address
     from query.evidence.build import build as build_package
     from query.evidence.sample import draw
 
     run = Invocation(options, more={"on_failure": on_failure})
     if package.exists():
         raise UsageError(f"{package} is there already", why="evidence is not written over", hint="type another -O")
+    if tsa is not None:
+        check_address(tsa)
     signing = None if signing_key is None else open_signing(run, signing_key)
     with tempfile.TemporaryDirectory(prefix="ddbtrail-evidence-") as cache:
         run.settings = replace(run.settings, cache_dir=Path(cache), cache_limit_bytes=_CACHE_BYTES)
@@ -113,7 +120,8 @@ def build(
         if _is_tampered(verified):
             return NOT_FOUND
         with _new_folder(package, found.name) as folder:
-            made = replace(_materials(run, found, asked, verified, accepted), signing=signing)
+            stamp = None if tsa is None else partial(ask_stamp, tsa)
+            made = replace(_materials(run, found, asked, verified, accepted), signing=signing, stamp=stamp)
             if sample is not None:
                 made = replace(made, draw=draw(sample, seed, made.log, asked.until_ms))
             built = build_package(made, folder)

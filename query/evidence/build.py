@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from query.completeness import Completeness
 from query.evidence.changes import Written, items_of, write_changes
-from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY, compose_manifest, digest_of
+from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY, TIME_STAMP, compose_manifest, digest_of
 from query.evidence.proofs import Proved, write_proofs
 from query.evidence.report import report, shown_shortfalls
 from query.evidence.sample import MOST_ITEMS, POPULATION, Draw
@@ -45,7 +45,9 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """What a package is made of. `table` is without runs; `verified` found no tampering."""
+    """What a package is made of. `table` is without runs; `verified` found no tampering; `stamp` makes a time
+    stamp of a manifest.
+    """
 
     source: Source
     table: Table
@@ -56,6 +58,7 @@ class Materials:
     accepted: Accepted
     signing: Signing | None = None
     draw: Draw | None = None
+    stamp: Callable[[bytes], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,9 @@ def build(made: Materials, folder: Path) -> Built:
         (folder / SIGNING_KEY).write_bytes(public_pem(key))
     names = {path.name for path in folder.iterdir()}
     _write(folder / "HOW-TO-VERIFY.txt", how_to_verify(names, key, pinned, scope.drawn))
-    _sign(folder, made.signing)
+    manifest = _sign(folder, made.signing)
+    if made.stamp is not None:
+        (folder / TIME_STAMP).write_bytes(made.stamp(manifest))
     return built
 
 
@@ -141,7 +146,7 @@ def _report(made: Materials, built: Built, folder: Path) -> None:
         _write(folder / "REPORT.html", *report(question, folder / CHANGES, made.scope, told, complete=made.complete))
 
 
-def _sign(folder: Path, signing: Signing | None) -> None:
+def _sign(folder: Path, signing: Signing | None) -> bytes:
     digests = {}
     for path in folder.iterdir():
         with path.open("rb") as file:
@@ -150,6 +155,7 @@ def _sign(folder: Path, signing: Signing | None) -> None:
     (folder / MANIFEST).write_bytes(manifest)
     if signing is not None:
         (folder / SIGNATURE).write_bytes(signing.sign(manifest.decode()))
+    return manifest
 
 
 def _coverage(made: Materials, built: Built) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from query.errors import QueryError, UsageError
+from query.evidence.authority import problem_of_authority
 from query.evidence.package import (
     BESIDE,
     MANIFEST,
@@ -15,6 +16,7 @@ from query.evidence.package import (
     open_package,
     parse_manifest,
 )
+from query.evidence.time_stamp import NotAStamp, parse_stamp
 from query.note_check import PublicKey, check_detached, fingerprint, parse_public_pem
 
 
@@ -29,7 +31,8 @@ class Checked:
     """What was found: `problems` in words, none if the package is as it was built.
 
     `key_sha256` is the fingerprint of the key that signed it (None: it is not signed), `is_pinned` whether that is the
-    key that the reviewer gave; `has_time_stamp` whether there is one, at which nobody looked.
+    key that the reviewer gave. `stamped_at_ms` is what its time stamp says (epoch ms; None: there is none, or none of
+    this manifest), `is_authority_checked` whether it was found to be one of the authority that the reviewer named.
     """
 
     files: int
@@ -37,10 +40,14 @@ class Checked:
     key_sha256: str | None = None
     is_pinned: bool = False
     has_time_stamp: bool = False
+    stamped_at_ms: int | None = None
+    is_authority_checked: bool = False
 
 
-def check_package(path: Path, pinned: PublicKey | None = None) -> Checked:
-    """Checks a package in a zip archive or a folder. Raises UsageError if there is none, UnreadablePackage."""
+def check_package(path: Path, pinned: PublicKey | None = None, authority: Path | None = None) -> Checked:
+    """Checks a package in a zip archive or a folder; `authority` is a file of certificates (PEM) that its time stamp
+    has to lead to. Raises UsageError if there is none, UnreadablePackage, NotStamped.
+    """
     if not path.exists():
         raise UsageError(f"there is no {path}", hint="name the file or the folder of a package")
     try:
@@ -49,7 +56,7 @@ def check_package(path: Path, pinned: PublicKey | None = None) -> Checked:
         except NotAPackage as error:
             return Checked(0, (str(error),))
         try:
-            return _checked(opened, pinned)
+            return _checked(opened, pinned, authority)
         finally:
             opened.close()
     except OSError as error:
@@ -58,7 +65,7 @@ def check_package(path: Path, pinned: PublicKey | None = None) -> Checked:
         ) from error
 
 
-def _checked(opened: OpenPackage, pinned: PublicKey | None) -> Checked:
+def _checked(opened: OpenPackage, pinned: PublicKey | None, authority: Path | None) -> Checked:
     names = set(opened.names)
     try:
         if MANIFEST not in names:
@@ -72,12 +79,15 @@ def _checked(opened: OpenPackage, pinned: PublicKey | None) -> Checked:
     for name in sorted(names & digests.keys()):
         problems += _altered(opened, name, digests[name])
     key, of_signature = _signed(opened, names, digests, manifest, pinned)
+    stamped_at_ms, of_stamp = _stamped(opened, names, manifest, authority)
     return Checked(
         len(names),
-        (*problems, *of_signature),
+        (*problems, *of_signature, *of_stamp),
         key_sha256=None if key is None else fingerprint(key),
         is_pinned=pinned is not None and key is not None and not of_signature,
         has_time_stamp=TIME_STAMP in names,
+        stamped_at_ms=stamped_at_ms,
+        is_authority_checked=authority is not None and not of_stamp,
     )
 
 
@@ -106,3 +116,19 @@ def _signed(
     except ValueError as error:
         return None, [f"{SIGNATURE}: {error}"]
     return key, []
+
+
+def _stamped(
+    opened: OpenPackage, names: set[str], manifest: bytes, authority: Path | None
+) -> tuple[int | None, list[str]]:
+    """When its time stamp says that the manifest was there, and what is wrong with that."""
+    if TIME_STAMP not in names:
+        return None, [f"{TIME_STAMP} is missing, and an authority was named"] if authority is not None else []
+    try:
+        content = opened.read(TIME_STAMP)
+        stamp = parse_stamp(content)
+        stamp.check(manifest)
+    except (NotAStamp, NotAPackage) as error:
+        return None, [f"{TIME_STAMP}: {error}"]
+    problem = None if authority is None else problem_of_authority(content, manifest, authority)
+    return stamp.at_ms, [] if problem is None else [f"{TIME_STAMP}: {problem}"]

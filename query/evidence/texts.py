@@ -4,7 +4,7 @@ from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 
 from query.engine import sql
-from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY
+from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY, TIME_STAMP
 from query.evidence.proofs import CHECKPOINT_SIGNATURE, LOG_KEY, PROOFS, SIGNED
 from query.evidence.sample import POPULATION, Drawn
 from query.evidence.scope import Scope
@@ -42,6 +42,9 @@ def how_to_verify(
         "How to verify this package with sha256sum and openssl alone. Type in the folder of this file.\n",
         f"1. Every file is as it was:\n\n    sha256sum -c {MANIFEST}\n",
         "   Each line must say OK. No other file than those and MANIFEST.* belongs to the package.\n",
+        f"   If {TIME_STAMP} is there, it is a time stamp (RFC 3161) of {MANIFEST}. CA.pem is what you have of its",
+        f"   authority: openssl ts -verify -data {MANIFEST} -in {TIME_STAMP} -CAfile CA.pem",
+        f"   When that was: openssl ts -reply -in {TIME_STAMP} -text\n",
     ]
     if key is None:
         parts.append(
