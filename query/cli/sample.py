@@ -19,7 +19,8 @@ from archiver.signer import Signer, load_signer, public_pem
 from archiver.store import ObjectStore, open_store
 from archiver.streams import Streams
 from archiver.writer import Writer
-from query.cli.sample_story import ACCOUNT, DAY_S, QUARTER_END, REGION, SampleTable, tables
+from query.cli.sample_story import DAY_S, QUARTER_END, tables
+from query.cli.sample_table import ACCOUNT, REGION, SampleTable
 from query.errors import UsageError
 
 ARCHIVE: Final = "archive"

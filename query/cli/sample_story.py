@@ -1,28 +1,21 @@
 """What happens in the sample archive: three tables of a shop in the third quarter of 2026. Pure, the same every time.
 
-    customers   key `number` (N); credit limits, card numbers, a score of 38 digits; everything is archived
-    orders      key `customer`, `order` (S); lines, sets, binary, deletes, carts that expire; a gap in August, when the
-                stream was off for an afternoon
-    stock       key `sku` (S); one batch was lost, and nobody noticed
-
-Invariant: a table's changes are in the order in which they happened, one second or more apart.
+customers   key `number` (N); credit limits, card numbers, a score of 38 digits; everything is archived
+orders      key `customer`, `order` (S); lines, sets, binary, deletes, carts that expire; a gap in August, when the
+            stream was off for an afternoon
+stock       key `sku` (S); one batch was lost, and nobody noticed
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from random import Random
-from typing import Any, Final
+from typing import Final
 
-Attributes = dict[str, Any]
+from query.cli.sample_table import Attributes, SampleTable
 
-ACCOUNT: Final = "111122223333"
-REGION: Final = "eu-west-1"
 HOUR_S: Final = 3_600
 DAY_S: Final = 24 * HOUR_S
-TTL: Final = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
-_FIRST_NUMBER: Final = 4 * 10**24  # of the sequence numbers
 _SKUS: Final = ("A-1", "B-2", "C-3", "D-4", "E-5", "F-6", "G-7", "H-8")
 
 
@@ -43,112 +36,6 @@ STREAM_ON: Final = at("2026-06-24T08:00")
 STREAM_OFF: Final = at("2026-08-18T13:00")
 STREAM_ON_AGAIN: Final = at("2026-08-18T17:30")
 QUARTER_END: Final = at("2026-10-01T00:00")
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some changes of a table, as Lambda delivers them; `is_lost` if they never reached the archive."""
-
-    changed_at_s: int
-    records: tuple[dict[str, Any], ...]
-    is_lost: bool = False
-
-
-@dataclass
-class SampleTable:
-    """A table that is written to: what it holds, and the batches that its stream delivered.
-
-    `baselines` are whole tables by the second at which they were read, with the label of the stream that was on; `key`
-    are its key attributes with their types.
-    """
-
-    name: str
-    key: tuple[tuple[str, str], ...]
-    items: dict[tuple[str, ...], Attributes] = field(default_factory=dict)
-    batches: list[Batch] = field(default_factory=list)
-    baselines: dict[int, tuple[str, list[Attributes]]] = field(default_factory=dict)
-    _label_s: int | None = None
-    _clock_s: int = 0
-    _count: int = 0
-    _waiting: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        """The label of the stream that is on."""
-        assert self._label_s is not None
-        return f"{datetime.fromtimestamp(self._label_s, UTC):%Y-%m-%dT%H:%M:%S}.000"
-
-    def stream(self, since_s: int | None) -> None:
-        """Enables a stream, or, without a time, disables it."""
-        self._label_s = since_s
-
-    def read_whole(self, at_s: int) -> None:
-        """Somebody imports a baseline."""
-        self.baselines[at_s] = self.label, [dict(item) for item in self.items.values()]
-
-    def begin(self, at_s: int) -> None:
-        """The next changes happen from here on; they end a batch."""
-        assert at_s > self._clock_s, (self.name, at_s)
-        self._clock_s = at_s
-
-    def put(self, *key: str, **attributes: Attributes) -> None:
-        """Writes a whole item."""
-        old = self.items.get(key)
-        new = {name: {kind: value} for (name, kind), value in zip(self.key, key, strict=True)} | attributes
-        self.items[key] = new
-        self._happened("INSERT" if old is None else "MODIFY", key, old, new)
-
-    def set(self, *key: str, **attributes: Attributes) -> None:
-        """Writes some attributes of an item."""
-        names = {name for name, _ in self.key}
-        kept = {name: value for name, value in self.items[key].items() if name not in names}
-        self.put(*key, **{**kept, **attributes})
-
-    def delete(self, *key: str, expired: bool = False) -> None:
-        """Deletes an item, or lets DynamoDB do so."""
-        self._happened("REMOVE", key, self.items.pop(key), None, {"userIdentity": TTL} if expired else {})
-
-    def end(self, *, is_lost: bool = False) -> None:
-        """What happened since the last batch is one."""
-        if self._waiting:
-            self.batches.append(Batch(self._clock_s, tuple(self._waiting), is_lost))
-        self._waiting = []
-
-    def _happened(
-        self,
-        op: str,
-        key: tuple[str, ...],
-        old: Attributes | None,
-        new: Attributes | None,
-        more: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._clock_s += 1
-        if self._label_s is None:
-            return
-        self._count += 1
-        self._waiting.append(self._delivered(op, key, old, new) | dict(more or {}))
-
-    def _delivered(
-        self, op: str, key: tuple[str, ...], old: Attributes | None, new: Attributes | None
-    ) -> dict[str, Any]:
-        """The record in the shape of *Using AWS Lambda with Amazon DynamoDB*."""
-        images = {"OldImage": old, "NewImage": new}
-        return {
-            "eventID": sha256(f"{self.name} {self._count}".encode()).hexdigest()[:32],
-            "eventName": op,
-            "eventVersion": "1.1",
-            "eventSource": "aws:dynamodb",
-            "awsRegion": REGION,
-            "eventSourceARN": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.name}/stream/{self.label}",
-            "dynamodb": {
-                "ApproximateCreationDateTime": self._clock_s,
-                "Keys": {name: {kind: value} for (name, kind), value in zip(self.key, key, strict=True)},
-                **{name: image for name, image in images.items() if image is not None},
-                "SequenceNumber": str(_FIRST_NUMBER + 97 * self._count),
-                "SizeBytes": len(str(old)) + len(str(new)),
-                "StreamViewType": "NEW_AND_OLD_IMAGES",
-            },
-        }
 
 
 def tables() -> tuple[SampleTable, ...]:
