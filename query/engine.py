@@ -4,13 +4,10 @@ Invariants: SQL comes from the `.sql` files beside this one; values are bound or
 nothing is downloaded into DuckDB, it reads the local files it is handed; a corrupt file is named, never half read.
 """
 
-import shutil
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
-from tempfile import mkdtemp
 from typing import Any, Final, Self
 
 import duckdb
@@ -20,6 +17,7 @@ from archiver.format.columns import BASELINE_COLUMNS, SEGMENT_COLUMNS
 from query.derived.columns import RUN_SCHEMA, SNAPSHOT_SCHEMA
 from query.errors import DerivedGone, EngineFailure, UsageError
 from query.gate import EvidenceFile, Gate, Kind, corrupt
+from query.scratch import Scratch
 
 _SETTINGS: Final = {
     "autoinstall_known_extensions": "false",
@@ -38,9 +36,8 @@ class Engine:
 
     def __init__(self, *, memory_limit: str | None = None, threads: int | None = None) -> None:
         # Not where the command was typed: that may be anywhere, and nobody else is to read what is spilled.
-        spill = mkdtemp(prefix="ddbtrail-spill-")
-        weakref.finalize(self, shutil.rmtree, spill, ignore_errors=True)
-        settings: dict[str, Any] = {**_SETTINGS, "temp_directory": spill}
+        self._spill = Scratch("spill")
+        settings: dict[str, Any] = {**_SETTINGS, "temp_directory": str(self._spill.path)}
         if memory_limit:
             settings["memory_limit"] = memory_limit
         if threads:

@@ -6,12 +6,8 @@ no other database, no setting can be reached, and the lock cannot be undone. An 
 one, COPY TO still overwrites what is on it.
 """
 
-import shutil
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Final
 
 import duckdb
@@ -19,6 +15,7 @@ import pyarrow as pa
 
 from query.engine import sql
 from query.errors import EngineFailure, UsageError
+from query.scratch import Scratch
 from query.value_functions import DIFFERENCES_TYPE, FUNCTIONS, ValueFunction
 
 _SETTINGS: Final = {
@@ -45,8 +42,9 @@ class LockedDatabase:
     """The database of one session. `memory_limit` is a size as DuckDB writes it (`4GB`)."""
 
     def __init__(self, *, memory_limit: str | None = None, threads: int | None = None) -> None:
-        self.folder = Path(mkdtemp(prefix="ddbtrail-sql-"))
-        self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        scratch = Scratch("sql")
+        self.folder, self.close = scratch.path, scratch.close
+        self._scratch = scratch
         self.opens_read_only = True
         self._path = self.folder / _FILE
         self._settings: dict[str, Any] = {**_SETTINGS, "temp_directory": str(self.folder / "spill")}

@@ -5,7 +5,6 @@ its description stands, which is written last; nothing of the evidence is touche
 same log gives the same runs. Whoever is stopped anywhere leaves nothing that a reader takes for a run.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,6 +26,7 @@ from query.engine import Engine
 from query.gate import EvidenceFile
 from query.rows import run_files
 from query.run_rows import read_sources, rows_in_order
+from query.scratch import Scratch
 from query.seal_log import ReadSeal, SealMismatch, read_log
 from query.sealed import missing
 from query.source import Source, StoredObject
@@ -101,8 +101,8 @@ class Compactor:
         name = RunName(pieces[0].name.start, pieces[-1].name.end)
         folder = self._trail.prefix + name.folder
         sealed_to_ms = seals[-1].seal.interval.to_ms if seals else runs[-1].description.sealed_to_ms
-        with tempfile.TemporaryDirectory(prefix="ddbtrail-compact-") as work:
-            written = self._write_rows(Path(work), folder, runs, fresh)
+        with Scratch("compact") as work:
+            written = self._write_rows(work.path, folder, runs, fresh)
             rows = sum(run.description.rows for run in runs) + sum(segment.records for segment in fresh)
             found = sum(part.rows for part in written.parts)
             if found != rows or sum(span.rows for span in written.spans) != rows:
@@ -112,9 +112,9 @@ class Compactor:
                     hint="ddbtrail verify --full says which segment it is",
                 )
             segments = self._segment_table(sealed_to_ms, before, runs, fresh)
-            table_path = Path(work) / "segments.parquet"
+            table_path = work.path / "segments.parquet"
             write_table(table_path, table_of(segments))
-            table_path = table_path.rename(Path(work) / segments_name(file_of(table_path).sha256))
+            table_path = table_path.rename(work.path / segments_name(file_of(table_path).sha256))
             table = file_of(table_path)
             self._store.put_if_absent(folder + table.name, table_path)
             known = runs[-1] if runs else before
@@ -139,7 +139,7 @@ class Compactor:
                 handovers=handovers,
                 writer=WRITER,
             )
-            path = Path(work) / "run.json"
+            path = work.path / "run.json"
             path.write_bytes(description.compose())
             self._store.put_if_absent(self._trail.prefix + name.description, path)
         part_bytes = sum(part.file.bytes for part in description.parts)

@@ -6,11 +6,9 @@ deleted ones too; it is live only when its description stands, which is written 
 order alone (`query.layers`), none is made: answers are then only slower.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -29,6 +27,7 @@ from query.engine import Engine, Question
 from query.layers import plan_layers
 from query.plan import neighbours
 from query.rows import Reader
+from query.scratch import Scratch
 from query.selection import Selection
 from query.whole_table import ever_known
 
@@ -119,9 +118,9 @@ class SnapshotKeeper:
 
     def _write(self, question: Question, name: SnapshotName, run: LiveRun, floor: Baseline) -> MadeSnapshot:
         folder = self._trail.prefix + name.folder
-        with tempfile.TemporaryDirectory(prefix="ddbtrail-compact-") as work:
+        with Scratch("compact") as work:
             parts = []
-            for written in write_parts(Path(work), _rows(question), SNAPSHOT_SCHEMA, "snapshot", with_index=False):
+            for written in write_parts(work.path, _rows(question), SNAPSHOT_SCHEMA, "snapshot", with_index=False):
                 self._store.put_if_absent(folder + written.path.name, written.path)
                 written.path.unlink()
                 parts.append(written.part)
@@ -137,7 +136,7 @@ class SnapshotKeeper:
                 baseline=baseline,
                 writer=WRITER,
             )
-            path = Path(work) / "snapshot.json"
+            path = work.path / "snapshot.json"
             path.write_bytes(description.compose())
             self._store.put_if_absent(self._trail.prefix + name.description, path)
         return MadeSnapshot(name, description.rows, sum(part.file.bytes for part in parts))

@@ -1,7 +1,6 @@
 """The command `verify`: whether a trail is what its signed log says."""
 
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -85,6 +84,7 @@ def verify(
     from query.cli.durations import duration_ms
     from query.cli.invocation import Invocation
     from query.errors import UsageError
+    from query.scratch import Scratch
     from query.verify.problem import Problem
     from query.verify.verification import Level, Verification
 
@@ -96,10 +96,10 @@ def verify(
     run = Invocation(options, more={"on_failure": on_failure})
     level = Level.FULL if full else Level.QUICK
     demand = _demand(run, level, pinned_key, pinned_checkpoint, since_checkpoint, max_age)
-    with tempfile.TemporaryDirectory(prefix="ddbtrail-verify-") as folder:
+    with Scratch("verify") as scratch:
         memory_limit = run.settings.memory_limit or _MEMORY
         run.settings = replace(
-            run.settings, cache_dir=Path(folder), cache_limit_bytes=_CACHE_BYTES, memory_limit=memory_limit
+            run.settings, cache_dir=scratch.path, cache_limit_bytes=_CACHE_BYTES, memory_limit=memory_limit
         )
         try:
             which = Which(since=since, until=until, during=during)

@@ -6,7 +6,6 @@ that the description states, also where a task had to be done again.
 """
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
@@ -32,6 +31,7 @@ from query.engine import Engine
 from query.gate import Kind
 from query.run_rows import read_unhinted
 from query.runs import Compactor, RowsOfRun
+from query.scratch import Scratch
 from query.seal_log import SealMismatch
 from query.source import Source, StoredObject
 from query.spark.answers import ask
@@ -160,9 +160,9 @@ def _write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     assert context is not None
     number, part = context.partitionId(), 0
     counted = Counted()
-    with tempfile.TemporaryDirectory(prefix="ddbtrail-compact-") as work:
+    with Scratch("compact") as work:
         tables = counted.through(with_lineage(gathered(batches)))
-        for part, written in enumerate(write_parts(Path(work), tables, RUN_SCHEMA, "run", with_index=True), 1):
+        for part, written in enumerate(write_parts(work.path, tables, RUN_SCHEMA, "run", with_index=True), 1):
             assert written.index_path is not None
             for kind, path in (("part", written.path), ("index", written.index_path)):
                 yield from _chunks(number, part, kind, path)
@@ -229,8 +229,8 @@ def _putting(derived: Place, folder: str, names: Mapping[tuple[int, int], Mappin
         rows = (row for batch in batches for row in batch.to_pylist())
         for (number, part, kind), chunks in groupby(rows, lambda row: (row["range"], row["part"], row["kind"])):
             name, digest = names[number, part][kind]
-            with tempfile.TemporaryDirectory(prefix="ddbtrail-compact-") as work:
-                path = Path(work) / name
+            with Scratch("compact") as work:
+                path = work.path / name
                 _join(path, (row["content"] for row in chunks), digest)
                 store.put_if_absent(folder + name, path)
             yield pa.RecordBatch.from_pylist([{"name": name}], schema=_PUT)
