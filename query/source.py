@@ -72,6 +72,14 @@ class ObjectVersion:
     is_delete_marker: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Until when Object Lock keeps a version of an object (epoch ms), in mode COMPLIANCE or GOVERNANCE; or none."""
+
+    mode: str = "none"
+    until_ms: int | None = None
+
+
 class Source(Protocol):
     """What the reader needs of an archive."""
 
@@ -103,6 +111,12 @@ class Source(Protocol):
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion] | None:
         """Every version and delete marker below a prefix, in order of name; None where objects have no versions."""
+        ...
+
+    def retentions(self, wanted: Sequence[ObjectVersion]) -> list[Retention] | None:
+        """The retention of each of some versions, its mode `not known: …` where that was refused; None where objects
+        have none. Raises UnreadableArchive.
+        """
         ...
 
 
@@ -194,6 +208,9 @@ class FolderSource:
             raise _unreadable(self.url, error) from error
 
     def versions(self, prefix: str) -> None:  # noqa: ARG002
+        return None
+
+    def retentions(self, wanted: Sequence[ObjectVersion]) -> None:  # noqa: ARG002
         return None
 
 

@@ -8,7 +8,7 @@ from query.evidence.package import digest_of
 from query.evidence.scope import Scope
 from query.plan import changes_between
 from query.render.sheet import Column, Sheet
-from query.source import Source, StoredObject
+from query.source import ObjectVersion, Retention, Source, StoredObject
 from query.table import Table
 
 _FETCHED_AT_ONCE: Final = 256
@@ -21,6 +21,7 @@ class _File:
     sha256: str
     is_sealed: bool | None
     version_id: str | None
+    retention: Retention | None
 
 
 SOURCE_COLUMNS: Final = (
@@ -30,6 +31,8 @@ SOURCE_COLUMNS: Final = (
     Column("sha256", lambda file: file.sha256),
     Column("is_sealed", lambda file: file.is_sealed, "boolean"),
     Column("version_id", lambda file: file.version_id),
+    Column("retention_mode", lambda file: file.retention and file.retention.mode),
+    Column("retain_until", lambda file: file.retention and file.retention.until_ms, "time"),
 )
 
 
@@ -48,8 +51,11 @@ def _files(source: Source, table: Table, scope: Scope) -> Iterator[_File]:
     versions = _versions(source, prefix)
     for start in range(0, len(wanted), _FETCHED_AT_ONCE):
         some = wanted[start : start + _FETCHED_AT_ONCE]
+        kept = _retentions(source, [versions[one.name] for one, _, _ in some if one.name in versions])
         for (stored, kind, is_sealed), digest in zip(some, _digests(source, [one[0] for one in some]), strict=True):
-            yield _File(stored, kind, digest, is_sealed, versions.get(stored.name))
+            version = versions.get(stored.name)
+            version_id = None if version is None else version.version_id
+            yield _File(stored, kind, digest, is_sealed, version_id, kept.get(stored.name))
 
 
 def _digests(source: Source, stored: Sequence[StoredObject]) -> Iterator[str]:
@@ -58,7 +64,12 @@ def _digests(source: Source, stored: Sequence[StoredObject]) -> Iterator[str]:
             yield digest_of(file)
 
 
-def _versions(source: Source, prefix: str) -> dict[str, str]:
+def _retentions(source: Source, versions: Sequence[ObjectVersion]) -> dict[str, Retention]:
+    found = source.retentions(versions)
+    return {} if found is None else {one.name: kept for one, kept in zip(versions, found, strict=True)}
+
+
+def _versions(source: Source, prefix: str) -> dict[str, ObjectVersion]:
     """The version of each object; nothing where objects have none. More than one is for the verification to find."""
     listed = source.versions(prefix)
-    return {} if listed is None else {one.name: one.version_id for one in listed if not one.is_delete_marker}
+    return {} if listed is None else {one.name: one for one in listed if not one.is_delete_marker}
