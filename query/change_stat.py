@@ -21,7 +21,8 @@ from query.repeated import find_repeated
 from query.shown import Tabular
 
 if TYPE_CHECKING:
-    from query.table import Changes, Table
+    from query.changes import Changes
+    from query.table import Table
 
 MINUTE_MS: Final = 60_000
 DAY_MS: Final = 86_400_000

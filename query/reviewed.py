@@ -14,11 +14,12 @@ from query.period import parse_period
 
 if TYPE_CHECKING:
     from query.change_stat import ChangeStat
+    from query.changes import Changes
     from query.compare import Comparison
     from query.item import Item
     from query.reconcile import Reconciliation
     from query.rev import Rev
-    from query.table import Changes, Table, When
+    from query.table import Table, When
 
 Answer = TypeVar("Answer")
 

@@ -1,70 +1,45 @@
 """A table: state at an instant, changes in a range, and the way to its items."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from archiver.format.layout import ROOT, Trail
 from query.actor import NOBODY_NAMED, Attribution
-from query.answer import Change
 from query.catalog import Evidence
+from query.changes import Changes, changes_of
 from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import Coverage, TableEnd, coverage_of
 from query.cut import change_named, cut_at
 from query.derived.by_key import Wanted
-from query.diff import parse_path
 from query.engine import Engine, Question
 from query.errors import DerivedGone
 from query.held_back import HeldBack, read_held_back
-from query.history import change_of
 from query.image_chain import MOST_BREAKS, ImageChain, image_chain
 from query.instant import Instant
 from query.key import parse_key, parse_partition
 from query.key_schema import KeySchema
 from query.known_keys import key_schema_of, typed_schema
-from query.layers import LayerPlan, plan_layers
-from query.placed import Placed
-from query.plan import ReadPlan, StatePlan, neighbours, plan_changes, plan_state
+from query.plan import ReadPlan, StatePlan, plan_changes
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
 from query.reviewed import Reviewed
 from query.rows import Reader
 from query.selection import Selection
-from query.settled import Settled
-from query.shown import Tabular
 from query.source import Source
-from query.state import Moment, States, reconstruct
+from query.state import Moment
+from query.table_at import layers_of_table, plan_of_table, state_of_table
 from query.table_state import TableState
 from query.when import parse_when_or_rev
-from query.where import Condition, where_changes
-from query.whole_table import whole_table
 
 if TYPE_CHECKING:
     from query.collection import Collection
     from query.item import Item
 
-_EVER_MS: Final = 2**62
 Answer = TypeVar("Answer")
 
 When = Any  # str of the time grammar, aware datetime, whenever.Instant, Instant or Rev
-
-
-@dataclass(frozen=True, slots=True)
-class Changes(Tabular):
-    """Changes in a range, newest first unless asked the other way; `conflicts` are left out and listed."""
-
-    changes: tuple[Change, ...]
-    conflicts: tuple[Conflict, ...]
-    plan: ReadPlan
-    table_name: str = ""
-    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
-
-    def __iter__(self) -> Iterator[Change]:
-        return iter(self.changes)
-
-    def __len__(self) -> int:
-        return len(self.changes)
 
 
 class Table(Reviewed):
@@ -216,71 +191,22 @@ class Table(Reviewed):
         `where` is a SQL condition on item_key, item, image, changed_at, change_id and valid_from. Raises UsageError for
         a `when` that is none, UnreadableArchive for evidence that cannot be read.
         """
-        at = self.resolve(when)
-        moment = self.moment(at)
-
-        def read(table: "Table") -> TableState:
-            def reconstructed() -> States:
-                plan = table._plan_state(at, moment)  # noqa: SLF001  it is a table
-                return reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment)
-
-            def told(states: States | Placed | Settled, plan: ReadPlan, *, has_floor: bool) -> TableState:
-                return TableState(
-                    states,
-                    plan,
-                    at,
-                    moment.at_ms,
-                    has_floor=has_floor,
-                    where=None if where is None else Condition(where, self.redaction),
-                    best_effort=best_effort,
-                    read_all=reconstructed,
-                    table_name=self.name,
-                    redaction=self.redaction,
-                )
-
-            layers = table._plan_layers(at, moment)  # noqa: SLF001
-            if layers is not None:
-                question = table.engine.ask()
-                settled = whole_table(question, table.reader, table.evidence, layers)
-                if settled is not None:
-                    return told(settled, layers.read, has_floor=True)
-                question.close()
-            plan = table._plan_state(at, moment)  # noqa: SLF001
-            states = reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment)
-            return told(states, plan.read, has_floor=plan.floor is not None or plan.ceiling is not None)
-
-        return self.asked(read)
+        return state_of_table(self, self.resolve(when), where=where, best_effort=best_effort)
 
     def plan_as_of(self, at: Instant | Rev, moment: Moment) -> ReadPlan:
         """What `as_of` reads, without reading it."""
-        layers = self._plan_layers(at, moment)
-        return self._plan_state(at, moment).read if layers is None else layers.read
-
-    def _plan_layers(self, at: Instant | Rev, moment: Moment) -> LayerPlan | None:
-        if moment.cut is not None or not self.evidence.runs:
-            return None
-        floor, _ = neighbours(self.evidence.baselines, moment.at_ms, is_cut=False)
-        snapshot = None if floor is None else self.reader.snapshot(self.evidence, floor, moment.at_ms)
-        return plan_layers(self.evidence, _spelled(self.name, at), at_ms=moment.at_ms, floor=floor, snapshot=snapshot)
+        layers = layers_of_table(self, at, moment)
+        return plan_of_table(self, at, moment).read if layers is None else layers.read
 
     def plan_item_state(self, at: Instant | Rev, moment: Moment, wanted: Wanted) -> StatePlan:
         """What the state of an item reads, which has to tell an item that was deleted from one that never was."""
-        plan = self._plan_state(at, moment, tells_absences_apart=True)
+        plan = plan_of_table(self, at, moment, tells_absences_apart=True)
         parts = self.reader.parts_of_items(wanted)
         if parts is None:
             return plan
         runs = {part.name for run in plan.runs for part in run.parts}
         files = (*parts, *(file for file in plan.read.files if file.name not in runs))
         return replace(plan, read=replace(plan.read, files=files))
-
-    def _plan_state(self, at: Instant | Rev, moment: Moment, *, tells_absences_apart: bool = False) -> StatePlan:
-        return plan_state(
-            self.evidence,
-            _spelled(self.name, at),
-            at_ms=moment.at_ms,
-            is_cut=moment.cut is not None,
-            tells_absences_apart=tells_absences_apart,
-        )
 
     def changes(
         self,
@@ -299,36 +225,17 @@ class Table(Reviewed):
         `attributes` are names or paths (`lines[2].qty`): a change is about one of them unless its images show that it
         is not. Raises UsageError, UnreadableArchive, SealMismatch or CorruptSegment.
         """
-        paths = [parse_path(attribute) for attribute in attributes]
-        is_narrowed = where is not None or actor is not None or bool(paths)
-        values = {
-            "since_ms": since_ms if since_ms is not None else -_EVER_MS,
-            "until_ms": until_ms if until_ms is not None else _EVER_MS,
-            "ops": list(ops) if ops else None,
-            "is_reversed": reverse,
-            "most": limit if limit is not None and not is_narrowed else _EVER_MS,
-        }
-
-        def read(table: "Table") -> tuple[list[Change], tuple[Conflict, ...]]:
-            selection = table.reader.between(table.evidence, since_ms, until_ms)
-            tellers = table.reader.tellers(selection)
-            with table.engine.ask() as question:
-                table.reader.read(question, selection)
-                ends = {name: values[name] for name in ("since_ms", "until_ms")}
-                conflicts = find_conflicts(question.rows("range_conflicts", ends), tellers)
-                told = {**values, "conflicting": [conflict.item_key for conflict in conflicts]}
-                rows = [row for batch in question.batches("range_changes", told) for row in batch.to_pylist()]
-            return [change_of(table.trail, row, tellers, table.attribution) for row in rows], conflicts
-
-        found, conflicts = self.asked(read)
-        if where is not None:
-            found = list(where_changes(list(found), where, self.redaction))
-        if actor is not None:
-            found = [change for change in found if self.redaction.made_by(change).name == actor]
-        if paths:
-            found = [change for change in found if change.may_be_about(paths)]
-        found = found[:limit]
-        return Changes(tuple(found), conflicts, self.plan_changes(since_ms, until_ms), self.name, self.redaction)
+        return changes_of(
+            self,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            ops=ops,
+            where=where,
+            actor=actor,
+            attributes=attributes,
+            limit=limit,
+            reverse=reverse,
+        )
 
     def plan_changes(self, since_ms: int | None = None, until_ms: int | None = None) -> ReadPlan:
         """The plan of `changes`, without carrying it out."""
@@ -372,10 +279,6 @@ class Table(Reviewed):
                 return question.rows("change_by_id", {"prefix": prefix})
 
         return cut_at(at, self.asked(read), self.name)
-
-
-def _spelled(name: str, at: Instant | Rev) -> str:
-    return f"{name} as of {at.spelled if isinstance(at, Instant) else at.text}"
 
 
 def _coverage(table: Table, question: Question, selection: Selection | None = None) -> Coverage:

@@ -9,6 +9,7 @@ import orjson
 from archiver.format.values import plain
 from query.blame import ItemBlame
 from query.change_stat import ChangeStat
+from query.changes import Changes
 from query.compare import Comparison, ItemChange
 from query.coverage import Coverage
 from query.history import History
@@ -24,7 +25,6 @@ from query.render.sheet import Column, Json, Sheet
 from query.render.verification import verification_sheet
 from query.render.views import ChangeView, StateView, key_cell
 from query.sql_session import SqlAnswer
-from query.table import Changes
 from query.table_state import TableState
 from query.verify.verification import Verification
 
