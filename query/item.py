@@ -24,7 +24,7 @@ from query.instant import Instant
 from query.plan import ReadPlan, plan_item
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
-from query.shown import Tabular
+from query.shown import Shown, Tabular
 from query.state import reconstruct
 from query.versioned import Versioned, version_at
 
@@ -35,7 +35,7 @@ _RAISE: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
-class ItemState:
+class ItemState(Shown):
     """The state of an item at a moment, the version that was valid then (if a change began it), and why, in words.
 
     `is_sealed`: every change of the item is sealed, and every baseline that was asked; None in a trail without seals.
@@ -47,6 +47,7 @@ class ItemState:
     explanation: str
     plan: ReadPlan
     is_sealed: bool | None = None
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,8 @@ class Item(Versioned):
                 state, at, changes=lambda: self._changes, version=version, plan=plan, coverage=states.coverage
             )
             baselines = [baseline for baseline in (plan.floor, plan.ceiling) if baseline is not None]
-            return ItemState(state, version, at, words, plan.read, self._is_sealed(plan.read, baselines))
+            is_sealed = self._is_sealed(plan.read, baselines)
+            return ItemState(state, version, at, words, plan.read, is_sealed, self.redaction)
         finally:
             states.close()
 
@@ -265,7 +267,7 @@ class Item(Versioned):
             change.effective_ms,
         )
         words = explain(state, rev, changes=lambda: self._changes, version=version, plan=None, coverage=None)
-        return ItemState(state, version, rev, words, self.plan, self._is_sealed(self.plan))
+        return ItemState(state, version, rev, words, self.plan, self._is_sealed(self.plan), self.redaction)
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -9,12 +9,13 @@ from typing import Final
 from query.answer import Version
 from query.blame import ItemBlame
 from query.change_stat import ChangeStat
+from query.changes import Changes
 from query.compare import Comparison, ItemChange
 from query.conflicts import Conflict
 from query.coverage import Coverage
 from query.history import History
 from query.instant import Instant, format_ms
-from query.item import Diff
+from query.item import Diff, ItemState
 from query.reconcile import CANNOT_SEE, Reconciliation
 from query.redaction import Redaction
 from query.render.answer_sheets import attributes_sheet, item_change_sheet, sheet_of
@@ -24,7 +25,6 @@ from query.render.text import Look, counted, grouped
 from query.render.verification import verification_lines
 from query.rev import Rev
 from query.sql_session import SqlAnswer
-from query.table import Changes
 from query.table_state import TableState
 from query.verify.verification import Verification
 
@@ -80,6 +80,16 @@ def _(answer: Version) -> Page:
     if answer.image is None:
         return Page(f"{title}: deleted", lines)
     return Page(title, lines, attributes_sheet(answer.image, redaction))
+
+
+@page_of.register
+def _(answer: ItemState) -> Page:
+    state, redaction = answer.state, answer.redaction
+    title = f"{key_text(state.item_key, redaction)} at {_at(answer.at)}: {state.outcome.value}"
+    lines = [redaction.text(answer.explanation), _UTC]
+    if state.is_guess and state.image is not None:
+        lines.append("what is shown is a guess: the trail cannot tell")
+    return Page(title, lines, None if state.image is None else attributes_sheet(state.image, redaction))
 
 
 @page_of.register

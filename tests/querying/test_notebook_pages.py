@@ -63,6 +63,8 @@ def answers(table):
         "history": item.history(),
         "version": item.history()[0],
         "deleted": table.item(SECRET).history()[0],
+        "item": item.state("2026-08-01"),
+        "gone": table.item(SECRET).state("2026-08-01"),
         "diff": item.diff(),
         "blame": item.blame(),
         "log": log,
@@ -74,7 +76,21 @@ def answers(table):
     }
 
 
-KINDS = ["history", "version", "deleted", "diff", "blame", "log", "stat", "compare", "state", "coverage", "reconcile"]
+KINDS = [
+    "history",
+    "version",
+    "deleted",
+    "item",
+    "gone",
+    "diff",
+    "blame",
+    "log",
+    "stat",
+    "compare",
+    "state",
+    "coverage",
+    "reconcile",
+]
 
 
 class Seen(HTMLParser):
@@ -124,7 +140,7 @@ def test_no_value_is_markup(table, kind):
 def test_what_is_not_redacted_is_there_as_text(folder, kind):
     """The test above would pass for an empty page."""
     table = query.open(str(folder), actor_attribute=ACTORS).table("things")
-    assert "<script>alert(1)</script>" in Seen(answers(table)[kind]._repr_html_()).text or kind == "deleted"
+    assert "<script>alert(1)</script>" in Seen(answers(table)[kind]._repr_html_()).text or kind in {"deleted", "gone"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -231,6 +247,26 @@ def test_what_cannot_be_told_stands_above_the_rows(tmp_path):
     unpinned = archive.verify("customers", during="2026-Q3")
     assert (unpinned.ok, unpinned.exit_code) == (False, 4)
     assert "NOT VERIFIED" in unpinned._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("key", "when", "outcome"),
+    [
+        (("CUST#1", "ORDER#0015"), "2026-08-01", "existed"),
+        (("CUST#1", "ORDER#0015"), "2026-07-01", "not-yet-created"),
+        (("CUST#2", "ORDER#0009"), "2026-08-01", "already-deleted"),
+        (("CUST#5", "ORDER#0012"), "2026-08-18T14:00:00Z", "unknown"),  # it was cancelled in the gap
+    ],
+)
+def test_each_of_the_four_answers_is_said_in_words(tmp_path, key, when, outcome):
+    """A page without rows must not look like nothing: it says which of the answers it is, and why."""
+    write_sample(tmp_path / "shop")
+    answer = query.open(str(tmp_path / "shop/archive")).table("orders").item(*key).state(when)
+    text = Seen(answer._repr_html_()).text
+    assert answer.state.outcome.value == outcome
+    assert f": {outcome}" in text
+    assert answer.explanation in text
+    assert key[1] in text
 
 
 def test_a_conflict_is_named_on_the_page(tmp_path):
