@@ -18,6 +18,7 @@ from query.derived.names import RunName
 from query.runs import MadeRun
 from query.seal_log import SealMismatch
 from query.source import FolderSource
+from tests.campaign import rounds
 from tests.querying.derived_worlds import (
     HOUR_MS,
     TRAIL,
@@ -132,7 +133,7 @@ def campaign(first: int, after_last: int, folder: Path, size: dict[str, int], mo
     return had
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("chunk", rounds(2, CHUNKS))
 def test_no_answer_changes_by_maintenance(chunk, tmp_path, monkeypatch):
     """Behind, compacted, merged, collected, lost in part, mended: what evidence says, it always said."""
     had = campaign(chunk * SEEDS // CHUNKS, (chunk + 1) * SEEDS // CHUNKS, tmp_path, SOME, monkeypatch)
@@ -491,7 +492,7 @@ def test_an_item_whose_key_text_was_not_known(knows_later, tmp_path, monkeypatch
         assert collected == [len(expected)] * 2
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", rounds(3, 6))
 def test_clocks_that_step_back_across_runs(seed, tmp_path, monkeypatch):
     """Changes in order whose times are not, late segments, and a baseline and snapshots between: at every instant the
     table is what evidence alone says, whichever road is taken.

@@ -19,6 +19,7 @@ from archiver.format.layout import Trail
 from archiver.sealer import Sealer
 from archiver.writer import Writer
 from query.verify.verification import Level, Verification
+from tests.campaign import rounds
 from tests.querying.test_image_chain import CLEAN, expected_breaks
 from tests.querying.test_simulated import archived_identities
 from tests.simulator.memory_store import MemoryStore
@@ -154,7 +155,7 @@ def clean(first: int, after_last: int, overrides: dict[str, Any]) -> Counter[str
 REPLAYED = {**CLEAN, "max_retries": 1, "put_fault_rate": 0.3}
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("chunk", rounds(CHUNKS // 2, CHUNKS))
 def test_a_clean_history_has_no_finding(chunk):
     """No false alarm: duplicates, retries, restarts, faults and baselines, one stream, sealed whenever somebody did."""
     had = clean(chunk * CLEAN_SEEDS // CHUNKS, (chunk + 1) * CLEAN_SEEDS // CHUNKS, CLEAN if chunk % 2 else REPLAYED)
@@ -200,7 +201,7 @@ SEVERAL_LABELS = {"reenable_rate": 0.05, "anew_rate": 0.02}
 LOSSES = {"max_retries": 0, "put_fault_rate": 0.4, "denies_destination": True}
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("chunk", rounds(CHUNKS // 2, CHUNKS))
 def test_a_history_with_gaps_and_losses_has_exactly_those(chunk):
     """Streams switched off, tables made anew, records that expired or that nobody understood: each is told, once."""
     overrides = SEVERAL_LABELS if chunk % 2 else LOSSES
