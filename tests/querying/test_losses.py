@@ -30,7 +30,7 @@ from tests.querying.test_image_chain import CLEAN, LABEL
 from tests.simulator.real import _put_baseline
 from tests.simulator.run import simulate
 
-FEW, MANY = 100, 2_000
+FEW, MANY = 60, 2_000
 WRITES = 150
 START_MS = 1_795_413_600_000
 HOUR_MS = 3_600_000

@@ -20,7 +20,7 @@ from tests.querying.derived_worlds import Place, instant, plain_conflict
 from tests.simulator.memory_store import MemoryStore
 from tests.system.tampered import FIRST_KEY, HOUR_MS, MINUTE_MS, NOW_MS, ORDERS, Shop, label_of
 
-SEEDS, LONG_SEEDS = 6, 300
+SEEDS, LONG_SEEDS = 3, 303
 HOURS = 8
 MOST_INSTANTS = 10
 ITEMS = ("a", "b", "c", "d", "e")

@@ -40,7 +40,7 @@ from tests.system.drop_proxy import DropProxy
 from tests.system.parts import AwsEndpoint
 
 REPOSITORY = Path(__file__).parents[2]
-RACES = 20
+RACES = [6, pytest.param(20, marks=pytest.mark.long)]
 GAP = "2026-01-01T00:00:00Z/2026-01-01T01:00:00Z"
 
 
@@ -458,7 +458,7 @@ def pass_by_pass(url: str, key: str) -> None:
         print(json.dumps({"seals": done.seals, "refused": len(done.refused)}), flush=True)
 
 
-def race(store, source, url: str, key: Path, environ: dict[str, str]) -> None:
+def race(races: int, store, source, url: str, key: Path, environ: dict[str, str]) -> None:
     """Two processes, told to seal at the same time, again and again; what both wrote is one log."""
     command = [sys.executable, "-m", "tests.system.test_seal_cli", url, str(key)]
     settings = {"PATH": os.environ["PATH"], "HOME": str(key.parent), **environ}
@@ -473,7 +473,7 @@ def race(store, source, url: str, key: Path, environ: dict[str, str]) -> None:
         ]
         written: list[str] = []
         archived: list[str] = []
-        for number in range(RACES):
+        for number in range(races):
             archived += archive(store, number)
             for racer in racers:
                 racer.stdin.write("seal\n")
@@ -488,18 +488,20 @@ def race(store, source, url: str, key: Path, environ: dict[str, str]) -> None:
     log = read(source, public(key))
     assert sorted(set(written)) == [f"seals/{one['size_before']:020d}.json" for one in log.seals]
     assert sorted(sealed_segments(log)) == sorted(archived)
-    assert RACES < len(log.seals) <= 2 * RACES
+    assert races < len(log.seals) <= 2 * races
 
 
-def test_two_processes_seal_one_folder(tmp_path, ask, key):
+@pytest.mark.parametrize("races", RACES)
+def test_two_processes_seal_one_folder(races, tmp_path, ask, key):
     """The link that makes a seal's name fails for the second: it reads what is there, and goes on."""
-    race(FolderStore(tmp_path / "archive"), tmp_path / "archive", str(tmp_path / "archive"), key, {})
+    race(races, FolderStore(tmp_path / "archive"), tmp_path / "archive", str(tmp_path / "archive"), key, {})
 
 
-def test_two_processes_seal_one_bucket(any_bucket, on_s3, key):
+@pytest.mark.parametrize("races", RACES)
+def test_two_processes_seal_one_bucket(races, any_bucket, on_s3, key):
     """The same by `If-None-Match`."""
     environ = {name: os.environ[name] for name in any_bucket.server.environ()}
-    race(on_s3, on_s3, f"{any_bucket.url}/trail", key, environ)
+    race(races, on_s3, on_s3, f"{any_bucket.url}/trail", key, environ)
 
 
 if __name__ == "__main__":
