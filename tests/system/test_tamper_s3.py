@@ -6,7 +6,9 @@ The archive is the reference archive as of now, put into a versioned bucket; `ve
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from archiver.signer import public_pem
+from query.cli import run
 from query.s3_source import S3Source
 from query.source import Access
 from tests.system.drop_proxy import DropProxy
@@ -50,20 +53,37 @@ class Stored:
     def get(self, name: str) -> bytes:
         return self.s3.get_object(Bucket=self.bucket.name, Key=f"{PREFIX}/{name}")["Body"].read()
 
-    def command(self, *tokens: str, url: str | None = None, **options) -> subprocess.CompletedProcess[str]:
+    def command(self, *tokens: str, url: str | None = None, limit_bytes: int | None = None) -> tuple[int, str, str]:
+        """Exit code, and what was told on stdout and stderr; in a process of its own where its files have a limit."""
         server = self.bucket.server
         environ = {**server.environ(), "PATH": "/usr/bin:/bin", "HOME": str(self.folder)}
-        return subprocess.run(
-            [*DDBTRAIL, *tokens, "-a", f"{self.bucket.url}/{PREFIX}", "--endpoint-url", url or server.url],
-            env=environ, capture_output=True, text=True, **options,
+        asked = [*tokens, "-a", f"{self.bucket.url}/{PREFIX}", "--endpoint-url", url or server.url]
+        if limit_bytes is None:
+            return here(asked, environ)
+        limit = (limit_bytes, limit_bytes)
+        done = subprocess.run(
+            [*DDBTRAIL, *asked], env=environ, capture_output=True, text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
         )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
 
-    def verify(self, *more: str, url: str | None = None, **options) -> tuple[int, dict, str]:
+    def verify(self, *more: str, url: str | None = None, limit_bytes: int | None = None) -> tuple[int, dict, str]:
         """Exit code, report, and what was told on stderr."""
-        done = self.command(
-            "verify", "orders", "--pinned-key", str(self.key), "-o", "json", *more, url=url, **options
-        )  # fmt: skip
-        return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+        tokens = ("verify", "orders", "--pinned-key", str(self.key), "-o", "json", *more)
+        code, out, err = self.command(*tokens, url=url, limit_bytes=limit_bytes)
+        return code, json.loads(out) if out else {}, err
+
+
+def here(tokens: list[str], environ: dict[str, str]) -> tuple[int, str, str]:
+    """A command in this process, with this environment and no other."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        for name in os.environ.keys() - environ.keys():
+            patch.delenv(name)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        code = run(tokens)
+    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture
@@ -168,7 +188,7 @@ def test_a_poisoned_cache_helps_nobody(plain):
     good = plain.sealed.objects[name]
     bad = bytearray(good)
     bad[len(bad) // 2] ^= 1
-    assert plain.command("log", "orders").returncode == 0
+    assert plain.command("log", "orders")[0] == 0
     [copy] = plain.folder.rglob(name.rpartition("/")[2])
     assert copy.read_bytes() == good
     # A bad bucket behind good copies.
@@ -225,7 +245,7 @@ def test_a_disk_that_is_full_is_4(plain):
     """A copy of an object does not fit: what could not be kept was not read. Smaller objects are checked all the same."""
     limit = 2_500  # segments are larger, seals are not
     assert all(len(plain.sealed.objects[name]) > limit for name in plain.sealed.segments)
-    code, report, told = plain.verify(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    code, report, told = plain.verify(limit_bytes=limit)
     assert code == 4, told
     assert report["codes"] == {"unreadable": len(plain.sealed.segments)}
 
