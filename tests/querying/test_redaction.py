@@ -23,6 +23,7 @@ from query.cli import COMMANDS, GROUPED, run
 from query.config_values import OUTPUTS
 from query.diff import changes, compose_path
 from query.redaction import Redaction
+from tests.campaign import rounds
 from tests.delivery import delivered
 from tests.oracle import value_of
 
@@ -253,13 +254,18 @@ def test_every_command_is_asked():
     assert not set(ASKED) & SAY_NOTHING_OF_ITEMS
 
 
+WAYS = (("-o", "table"), ("-o", "json"), ("-O", "file.parquet"))
+
+
 @pytest.mark.parametrize("command", sorted(ASKED))
-def test_what_is_redacted_is_in_no_output(command, ask, place):
-    """Each question, answered or refused, to the terminal and into a file; the first of a command in each format."""
+@pytest.mark.parametrize("turn", rounds(1, len(WAYS)))
+def test_what_is_redacted_is_in_no_output(command, turn, ask, place):
+    """Each question, answered or refused, to the terminal or into a file, in turns (`make test-long` has each in all); the
+    first of a command in every format."""
     for number, question in enumerate(ASKED[command]):
         tokens = [str(place / "keys.jsonl") if token == "KEYS" else token for token in question]
-        every = [("-o", output) for output in OUTPUTS]
-        ways = [("-o", "table"), ("-o", "json"), ("-O", "file.parquet"), *(every if number == 0 else ())]
+        every = [*WAYS, *(("-o", output) for output in OUTPUTS)]
+        ways = every if number == turn == 0 else [WAYS[(number + turn) % len(WAYS)]]
         for way in ways if "-o" not in question else [()]:
             code, told = ask(*command.split(), *tokens, *way)
             assert code in {0, 1, 2, 3, 4}
