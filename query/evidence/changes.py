@@ -102,7 +102,8 @@ def write_changes(table: Table, scope: Scope, records: Path, attributes: Path) -
                 written.changes += 1
                 if scope.listed is not None:
                     written.of_item[view.change.item_key] += 1
-                written.first_of.setdefault(view.change.segment, _without_images(view.change))
+                if view.change.segment not in written.first_of:
+                    written.first_of[view.change.segment] = _without_images(view.change)
                 yield view
 
         names = tuple(column.name for column in CHANGE_COLUMNS)
