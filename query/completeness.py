@@ -15,7 +15,7 @@ from query.image_chain import CANNOT_SEE, ImageChain
 from query.instant import format_ms
 from query.operate.finding import Finding, Result, failed, not_checked, passed, warned
 from query.reconcile import Difference, Reconciliation
-from query.render.text import counted, grouped
+from query.render.text import counted, duration, grouped
 
 COVERAGE: Final = "coverage"
 IMAGE_CHAIN: Final = "image-chain"
@@ -86,7 +86,7 @@ class Completeness:
         lost_ms = sum(part.until_ms - part.since_ms for part in self.uncovered)
         return failed(
             COVERAGE,
-            f"{counted(len(self.uncovered), 'stretch', 'stretches')} not covered, {lost_ms // 1000} s in all",
+            f"{counted(len(self.uncovered), 'stretch', 'stretches')} not covered, {duration(lost_ms // 1000)} in all",
             "its changes are not recoverable; narrow the range, or import a baseline to know the state after it",
         )
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 from query.instant import format_ms
 from query.operate.answers import Answer, Missing, Unknown, is_said
 from query.operate.checks_role import may, may_not
-from query.operate.checks_trail import Trailed, duration
+from query.operate.checks_trail import Trailed
 from query.operate.facts import Bucket, Sealing, TrailFacts
 from query.operate.finding import Finding, failed, not_checked, passed, unsaid, warned
 from query.operate.policy import Denial, denials, excepted
-from query.render.text import counted
+from query.render.text import counted, duration
 
 MOST_SEAL_AGE_S: Final = 7_200  # as SealAgeAlarm of infra/template.yaml, and verify
 _CODES: Final = ("seal-schedule", "seal-key", "seal-role", "seal-only")

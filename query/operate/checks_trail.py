@@ -6,7 +6,7 @@ from query.instant import format_ms
 from query.operate.answers import Missing, Unknown
 from query.operate.facts import Lag, TrailFacts
 from query.operate.finding import Finding, failed, not_checked, passed, warned
-from query.render.text import counted
+from query.render.text import counted, duration
 
 MOST_LAG_S = 900  # as the first lag alarm of infra/template.yaml
 
@@ -57,15 +57,3 @@ def check_lag(lag: Lag | Missing | Unknown) -> Finding:
     if lag.age_ms > MOST_LAG_S * 1_000:
         return failed(code, f"{told}: above {duration(MOST_LAG_S)}", "docs/operations.md, Lag")
     return passed(code, told)
-
-
-def duration(seconds: int) -> str:
-    """`41 s`, `12 min`, `5.2 h`, `3.1 d`; a time that lies ahead is a clock's difference and counts as none."""
-    seconds = max(seconds, 0)
-    if seconds < 120:  # noqa: PLR2004  two minutes
-        return f"{seconds} s"
-    for unit_s, name, limit in ((60, "min", 120), (3_600, "h", 48)):
-        if seconds < unit_s * limit:
-            amount = seconds / unit_s
-            return f"{amount:.0f} {name}" if name == "min" else f"{amount:.1f} {name}"
-    return f"{seconds / 86_400:.1f} d"

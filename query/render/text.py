@@ -85,6 +85,18 @@ def size_text(size_bytes: int) -> str:
     return f"{size:.1f} TB"
 
 
+def duration(seconds: int) -> str:
+    """`41 s`, `12 min`, `5.2 h`, `3.1 d`; a time that lies ahead is a clock's difference and counts as none."""
+    seconds = max(seconds, 0)
+    if seconds < 120:  # noqa: PLR2004  two minutes
+        return f"{seconds} s"
+    for unit_s, name, limit in ((60, "min", 120), (3_600, "h", 48)):
+        if seconds < unit_s * limit:
+            value = seconds / unit_s
+            return f"{value:.0f} {name}" if name == "min" else f"{value:.1f} {name}"
+    return f"{seconds / 86_400:.1f} d"
+
+
 def counted(number: int, what: str, many: str = "") -> str:
     """`1 file`, `31 files`; `many` is the plural where it does not end in s alone."""
     return f"{grouped(number)} {what if number == 1 else many or f'{what}s'}"

@@ -10,10 +10,10 @@ import yaml
 
 from infra.cloudformation import plain_template
 from query.operate.answers import Missing, Pages, Unknown
-from query.operate.checks_trail import duration
 from query.operate.diagnosis import Health, diagnose, examine
 from query.operate.facts import Bucket, Clock, HeldBack, Lag, Place, Readers, Sealed, Sealing, StreamReader, TrailFacts
 from query.operate.finding import Finding, Result, exit_code, failed, not_checked, passed, warned
+from query.render.text import duration
 from tests.operating import right
 
 PASSED, FAILED, WARNING, NOT_CHECKED = Result.PASSED, Result.FAILED, Result.WARNING, Result.NOT_CHECKED
