@@ -10,6 +10,11 @@ from hashlib import sha256
 
 import pytest
 
+from archiver.signer import create_key
+from archiver.store import FolderStore
+from archiver.streams import Streams
+from archiver.writer import Writer
+from query.cli import run
 from tests.querying.test_evidence import FORMULA, HOUR, MARKUP, PERIOD, RECORDS, START, World, checked, outside
 
 __all__ = ["outside"]  # a fixture
@@ -153,3 +158,52 @@ def test_a_period_that_is_not_sealed_gives_no_seed(made, tmp_path, capsys):
     assert made.build(tmp_path / "it", "--sample", "1", period=beyond) == 2
     assert "no head of the log gives a seed" in capsys.readouterr().err
     assert made.build(tmp_path / "it", "--sample", "1", "--seed", "x", "--accept", "gap", period=beyond) in {0, 3}
+
+
+def test_what_is_redacted_is_in_neither_list(made, tmp_path, monkeypatch):
+    """Keys too, by masks that last; the sample is drawn by the masked keys, so that anybody can draw it again."""
+    monkeypatch.setenv("DDBTRAIL_REDACTION_KEY", "00" * 32)
+    named = f'[archives.it]\nurl = "{made.archive}"\n[archives.it.tables.orders]\nredact = ["pk"]\n'
+    (tmp_path / "ddbtrail.toml").write_text(named)
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps({"pk": item}) + "\n" for item in (MARKUP, "A", FORMULA)))
+    more = ("--scope", str(tmp_path / "asked.jsonl"), "--sample", "2", "--seed", "1", "--pinned-key")
+    tokens = ("-a", "it", *PERIOD, "-O", str(tmp_path / "it"), *more, str(made.folder / "log.pub"))
+    assert run(["evidence", "build", "orders", *tokens]) == 0
+    shown = population(tmp_path / "it")
+    assert [rank for rank, _ in shown] == sorted(sha256(f"1\n{key}".encode()).hexdigest() for _, key in shown)
+    assert len(shown) == 3
+    for name in ("population.txt", "scope.jsonl"):
+        text = (tmp_path / "it" / name).read_text()
+        assert not [item for item in (MARKUP, FORMULA, '"A"') if item in text]
+
+
+# --- what lies beside the period ---
+
+
+def test_a_change_missing_in_the_period_is_told_by_those_around_it(tmp_path, capsys):
+    """Also where all that its item has left lies before the period and after it, and nothing of it in between."""
+    records = [one for one in RECORDS if one["dynamodb"]["ApproximateCreationDateTime"] < START + 4 * HOUR]
+    of_item = [one for one in records if one["dynamodb"]["Keys"]["pk"]["S"] == "A"]
+    lost = next(
+        later
+        for earlier, later, last in zip(of_item, of_item[1:], of_item[2:], strict=False)
+        if later["dynamodb"].get("NewImage") != earlier["dynamodb"].get("NewImage")
+        and last["dynamodb"]["ApproximateCreationDateTime"] - later["dynamodb"]["ApproximateCreationDateTime"] > 200
+        and later["dynamodb"]["ApproximateCreationDateTime"] - earlier["dynamodb"]["ApproximateCreationDateTime"] > 200
+    )
+    at = lost["dynamodb"]["ApproximateCreationDateTime"]
+    period = ("--since", f"@{at - 100}", "--until", f"@{at + 100}")
+    for name, kept in (("whole", records), ("torn", [one for one in records if one is not lost])):
+        world = World.__new__(World)
+        world.folder, world.archive = tmp_path / name, tmp_path / name / "archive"
+        world.folder.mkdir()
+        create_key(world.folder / "log", "ed25519")
+        Writer(FolderStore(world.archive), Streams(key_schema={"orders": ("pk",)})).archive(
+            kept, now_ms=(START + 12 * HOUR) * 1000
+        )
+        world.seal()
+        assert world.build(tmp_path / f"{name}-it", period=period) == (0 if name == "whole" else 3)
+    told = json.loads((tmp_path / "torn-it" / "coverage.json").read_text())
+    assert [one["code"] for one in told["exceptions"]] == ["image-break"]
+    assert items_in(tmp_path / "torn-it") == set()
+    capsys.readouterr()
