@@ -60,6 +60,8 @@ class Stored:
         asked = [*tokens, "-a", f"{self.bucket.url}/{PREFIX}", "--endpoint-url", url or server.url]
         if limit_bytes is None:
             return here(asked, environ)
+        # Python does not see that a module it compiled was written in part, and would find it so for ever.
+        environ |= {"PYTHONDONTWRITEBYTECODE": "1"}
         limit = (limit_bytes, limit_bytes)
         done = subprocess.run(
             [*DDBTRAIL, *asked], env=environ, capture_output=True, text=True,
