@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_signing(run: "Invocation", key: str) -> Signing:
-    """The key behind the ARN of a KMS key or in a file. Raises UsageError, also later where it cannot sign."""
+    """The key in a file, or in KMS behind an ARN or an alias. Raises UsageError, also later where it cannot sign."""
     from archiver.errors import ArchiverError
     from archiver.signer import open_signer
 

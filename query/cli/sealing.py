@@ -47,7 +47,9 @@ _WORDS: Final = {
     "key-rotation": "next key",
 }
 
-SigningKey = Annotated[str, Parameter(help="File that ddbtrail key create wrote, or ARN of a KMS key.")]
+SigningKey = Annotated[
+    str, Parameter(help="File that ddbtrail key create wrote, or of a KMS key its ARN or alias/NAME.")
+]
 Table = Annotated[str, Parameter(help="Table: name, region/name, account/region/name or ARN.")]
 
 
