@@ -194,8 +194,7 @@ def _told(
 
 def _actors(question: Question, table: "Table") -> list[Count]:
     found: Counter[tuple[str | None, str, bool]] = Counter()
-    values = {"actor_attribute": table.attribution.steps[0]}
-    for name, known, is_number, before, changes in question.rows("stat_by_actor", values):
+    for name, known, is_number, before, changes in _told_of_actors(question, table.attribution.steps):
         is_same = before is not None and normal_number(before) == normal_number(name)
         found[name, CARRIED if known == WROTE and is_same else known, is_number] += changes
     path = table.attribution.path
@@ -206,6 +205,16 @@ def _actors(question: Question, table: "Table") -> list[Count]:
         source = f"{known}:{path}" if known in {WROTE, CARRIED} else known
         counts.append(Count("actor", name, changes, source, is_number))
     return counts
+
+
+def _told_of_actors(question: Question, steps: Sequence[Step]) -> list[tuple[Any, ...]]:
+    """The rows of `stat_by_actor.sql`; old images are read only where they decide."""
+    values = {"actor_attribute": steps[0]}
+    if len(steps) == 1:
+        rows = question.rows("stat_by_actor_at_top", values)
+        if not any(is_doubtful for *_, is_doubtful in rows):
+            return [row[:-1] for row in rows]
+    return question.rows("stat_by_actor", values)
 
 
 def _actors_unknown(by_ttl: Mapping[bool, int]) -> list[Count]:
