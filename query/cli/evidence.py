@@ -100,6 +100,7 @@ def build(
     from query.evidence.authority import ask_stamp, check_address
     from query.evidence.build import build as build_package
     from query.evidence.sample import draw
+    from query.scratch import Scratch
 
     run = Invocation(options, more={"on_failure": on_failure})
     if package.exists():
@@ -107,8 +108,8 @@ def build(
     if tsa is not None:
         check_address(tsa)
     signing = None if signing_key is None else open_signing(run, signing_key)
-    with tempfile.TemporaryDirectory(prefix="ddbtrail-evidence-") as cache:
-        run.settings = replace(run.settings, cache_dir=Path(cache), cache_limit_bytes=_CACHE_BYTES)
+    with Scratch("evidence") as scratch:
+        run.settings = replace(run.settings, cache_dir=scratch.path, cache_limit_bytes=_CACHE_BYTES)
         found = run.archive.table(table, with_derived=False)
         run.note_redaction(found.name)
         _check_redaction(run, found)
