@@ -304,6 +304,7 @@ def test_sam_build_leaves_the_package_alone(sam_installed, built, tmp_path):
         assert (out / code).resolve() == built.with_name(f"{name}-{HERE}.zip")
 
 
+@pytest.mark.slowest  # it waits for a schedule
 def test_the_stack_lives_on_sam_and_its_archive_outlives_it(sam_installed, built, tmp_path):
     """Deployed, written to, asked, upgraded, removed, deployed again on what was kept: each step stands on the one
     before. Every change is there once, and no object has a second version.
