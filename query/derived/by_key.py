@@ -23,6 +23,7 @@ from query.seal_log import SealMismatch
 from query.sealed import check_sealed
 from query.source import Source, StoredObject
 
+_REMEMBERED_BYTES: Final = 64_000_000
 _COLUMNS: Final = tuple(name for name in RUN_SCHEMA.names if name != "changed_attributes")
 
 
@@ -67,11 +68,14 @@ class Wanted:
 
 
 class RunsByKey:
-    """Reads rows of runs by key, and remembers the indexes that it has read."""
+    """Reads rows of runs by key, and remembers the indexes that it has read; and the rows that were asked for last, as
+    the state of an item and its history are asked for one after the other.
+    """
 
     def __init__(self, derived: Source) -> None:
         self._derived = derived
         self._indexes: dict[str, PartIndex] = {}
+        self._last: tuple[Wanted, tuple[str, ...], pa.Table] | None = None
 
     def groups(self, runs: Sequence[LiveRun], wanted: Wanted) -> list[tuple[StoredObject, PartIndex, tuple[int, ...]]]:
         """The row groups that may hold what is wanted: part, its index, and the numbers of the groups."""
@@ -107,11 +111,16 @@ class RunsByKey:
 
         Raises SealMismatch for what is not the file that its run describes, DerivedGone for one that has gone.
         """
+        names = tuple(part.name for run in runs for part in run.parts)
+        if self._last is not None and self._last[:2] == (wanted, names):
+            return self._last[2]
         try:
             found = wanted.chosen(read_groups(self._derived, self.groups(runs, wanted), _COLUMNS))
         except FileNotFoundError as error:
             raise DerivedGone(str(error)) from error
-        return found.append_column("row_number", pa.array(range(found.num_rows), pa.int64()))
+        found = found.append_column("row_number", pa.array(range(found.num_rows), pa.int64()))
+        self._last = (wanted, names, found) if found.nbytes <= _REMEMBERED_BYTES else None
+        return found
 
     def _learn(self, parts: Sequence[tuple[str, Part]]) -> None:
         fresh = [(folder, part) for folder, part in parts if folder + part.file.name not in self._indexes]
