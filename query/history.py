@@ -39,7 +39,8 @@ def changes_of_item(
         if changes and changes[-1].order == change.order:
             continue
         effective_ms = max(change.changed_at_ms, changes[-1].effective_ms) if changes else change.changed_at_ms
-        changes.append(replace(change, effective_ms=effective_ms))
+        is_late = effective_ms != change.effective_ms  # rarely, and a copy takes as long as the change did
+        changes.append(replace(change, effective_ms=effective_ms) if is_late else change)
     return changes
 
 
