@@ -79,6 +79,9 @@ def build(
     tsa: Annotated[
         str | None, Parameter(help="Address of an authority that is asked for a time stamp (RFC 3161) of the manifest.")
     ] = None,
+    pdf: Annotated[
+        bool, Parameter(negative=(), help="Add REPORT.pdf, printed from REPORT.html (needs the extra ddbtrail[pdf]).")
+    ] = False,
     pinned_key: Annotated[
         Path | None, Parameter(help="Public key (PEM) of the sealer, got from whoever runs it.")
     ] = None,
@@ -95,6 +98,7 @@ def build(
 
     Whoever gets it verifies it with sha256sum and openssl alone, or with ddbtrail evidence verify.
     """
+    from query.cli.evidence_printing import open_printer
     from query.cli.evidence_signing import open_signing
     from query.cli.invocation import Invocation
     from query.evidence.authority import ask_stamp, check_address
@@ -107,6 +111,7 @@ def build(
         raise UsageError(f"{package} is there already", why="evidence is not written over", hint="type another -O")
     if tsa is not None:
         check_address(tsa)
+    printer = open_printer() if pdf else None
     signing = None if signing_key is None else open_signing(run, signing_key)
     with Scratch("evidence") as scratch:
         run.settings = replace(run.settings, cache_dir=scratch.path, cache_limit_bytes=_CACHE_BYTES)
@@ -122,7 +127,9 @@ def build(
             return NOT_FOUND
         with _new_folder(package, found.name) as folder:
             stamp = None if tsa is None else partial(ask_stamp, tsa)
-            made = replace(_materials(run, found, asked, verified, accepted), signing=signing, stamp=stamp)
+            made = replace(
+                _materials(run, found, asked, verified, accepted), signing=signing, stamp=stamp, printer=printer
+            )
             if sample is not None:
                 made = replace(made, draw=draw(sample, seed, made.log, asked.until_ms))
             built = build_package(made, folder)
@@ -281,6 +288,9 @@ def _tell(run: "Invocation", built: "Built", package: Path) -> None:
         run.note(f"{counted(silent, 'item')} of the scope without a change in the period, named in the package")
     if built.proved.proofs:
         run.note(f"{counted(built.proved.proofs, 'segment')} proved against the signed log")
+    if built.printed is not None and built.printed.boxes:
+        boxes = counted(len(built.printed.boxes), "character")
+        tell_lines([f"{boxes} of REPORT.pdf are boxes, as no font here has them; REPORT.html has all, query.txt which"])
     open_ones = [one for one in built.shortfalls if one.accepted is None]
     shown = [f"{one.code}: {one.document()['since'] or ''} {one.detail}".replace("  ", " ") for one in open_ones]
     tell_lines(shown[:_SHOWN])

@@ -6,7 +6,7 @@ Invariant: nothing that is written depends on when or where; the manifest is mad
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from query.completeness import Completeness
 from query.evidence.changes import Written, items_of, write_changes
@@ -31,7 +31,12 @@ from query.table import Table
 from query.verify.statements import Statements
 from query.verify.verification import Verification
 
+if TYPE_CHECKING:
+    from query.evidence.pdf import Printed  # an extra: without it everything else is built
+
 CHANGES: Final = "changes.parquet"
+REPORT: Final = "REPORT.html"
+PRINTED: Final = "REPORT.pdf"
 _OF_BUILDING: Final = frozenset({"verified_at", "archive", "exit_code"})
 
 
@@ -46,7 +51,7 @@ class Signing:
 @dataclass(frozen=True, slots=True)
 class Materials:
     """What a package is made of. `table` is without runs; `verified` found no tampering; `stamp` makes a time
-    stamp of a manifest.
+    stamp of a manifest, `printer` a PDF of the report.
     """
 
     source: Source
@@ -59,6 +64,7 @@ class Materials:
     signing: Signing | None = None
     draw: Draw | None = None
     stamp: Callable[[bytes], bytes] | None = None
+    printer: "Callable[[str], Printed] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Built:
     proved: Proved
     shortfalls: tuple[Shortfall, ...]
     of_listed: tuple[int, ...] = ()  # of each item that was listed, how many changes are in the package
+    printed: "Printed | None" = None
 
     @property
     def exit_code(self) -> int:
@@ -98,10 +105,12 @@ def build(made: Materials, folder: Path) -> Built:
     if scope.listed is not None:
         _write(folder / LISTED, *_listed(made, written))
     _write(folder / "source-files.csv", *text_of(source_sheet(made.source, table, scope), "csv", Look()))
-    _write(folder / "query.txt", query_text(scope, table, redaction, made.accepted.texts))
     _write(folder / "coverage.json", json_document(_coverage(made, built)))
     _write(folder / "verification.json", json_document(_verification(made, built)))
     _report(made, built, folder)
+    if made.printer is not None:
+        built = replace(built, printed=_print(made.printer, folder))
+    _write(folder / "query.txt", query_text(scope, table, redaction, made.accepted.texts, built.printed))
     key = None if made.signing is None else made.signing.public_key
     if key is not None:
         (folder / SIGNING_KEY).write_bytes(public_pem(key))
@@ -143,7 +152,14 @@ def _report(made: Materials, built: Built, folder: Path) -> None:
         "versions": versions(),
     }
     with made.table.engine.ask() as question:
-        _write(folder / "REPORT.html", *report(question, folder / CHANGES, made.scope, told, complete=made.complete))
+        _write(folder / REPORT, *report(question, folder / CHANGES, made.scope, told, complete=made.complete))
+
+
+def _print(printer: "Callable[[str], Printed]", folder: Path) -> "Printed":
+    """Makes a PDF of the page as it lies there."""
+    printed = printer((folder / REPORT).read_bytes().decode())
+    (folder / PRINTED).write_bytes(printed.content)
+    return printed
 
 
 def _sign(folder: Path, signing: Signing | None) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from query.engine import sql
 from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY, TIME_STAMP
@@ -13,7 +14,11 @@ from query.redaction import Redaction
 from query.render.text import visible
 from query.table import Table
 
+if TYPE_CHECKING:
+    from query.evidence.pdf import Printed
+
 _SOFTWARE = ("ddbtrail", "duckdb", "pyarrow")
+_MOST_BOXES = 50
 
 
 def versions() -> list[tuple[str, str]]:
@@ -21,17 +26,29 @@ def versions() -> list[tuple[str, str]]:
     return [(name, _version(name)) for name in _SOFTWARE]
 
 
-def query_text(scope: Scope, table: Table, redaction: Redaction, accepted: Collection[str]) -> str:
+def query_text(
+    scope: Scope, table: Table, redaction: Redaction, accepted: Collection[str], printed: "Printed | None" = None
+) -> str:
     """How the package was asked for: command, scope, configuration, software, statements."""
     is_masked = table.attribution.steps != () and redaction.covers(table.attribution.steps)
-    lines = [scope.command(redaction, is_actor_masked=is_masked) + "".join(f" --accept {one}" for one in accepted), ""]
+    command = scope.command(redaction, is_actor_masked=is_masked) + "".join(f" --accept {one}" for one in accepted)
+    lines = [command if printed is None else f"{command} --pdf", ""]
     lines += [f"{name}: {text}" for name, text in scope.told(redaction, is_actor_masked=is_masked)]
     lines += ["", f"actor attribute: {table.attribution.path or 'none is configured'}"]
     lines += [f"redacted: {', '.join(redaction.texts) or 'nothing'}"]
     lines += ["read from: evidence alone, no runs and no snapshots", ""]
     lines += [f"{name} {text}" for name, text in versions()]
+    if printed is not None:
+        lines += [f"REPORT.pdf: {printed.software}, with fonts of the machine; boxes in it: {_boxes(printed.boxes)}"]
     told = "\n".join(visible(line) for line in lines)
     return f"{told}\n\n{sql('range_conflicts').strip()}\n\n{sql('evidence_changes').strip()}\n"
+
+
+def _boxes(characters: Collection[str]) -> str:
+    """What has no glyph in a PDF, by code point."""
+    named = [f"U+{ord(one):04X}" for one in sorted(characters)]
+    more = [f"and {len(named) - _MOST_BOXES} other characters"] if len(named) > _MOST_BOXES else []
+    return ", ".join([*named[:_MOST_BOXES], *more]) or "none"
 
 
 def how_to_verify(

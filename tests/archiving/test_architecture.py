@@ -156,6 +156,18 @@ def test_spark_is_known_to_its_job_alone():
     assert not {module for module in set(MODULES) - job if any(n.startswith("query.spark") for n in imported(module))}
 
 
+def test_what_prints_is_imported_in_one_file():
+    """It is an extra: a package is built where it is not installed, and none but `--pdf` waits for it."""
+    assert importers("weasyprint") == {"query/evidence/pdf.py"}
+    users = {module for module in MODULES if any(name.startswith("query.evidence.pdf") for name in imported(module))}
+    assert {module for module in users if _imports_at_once(module, "query.evidence.pdf")} == set()
+
+
+def _imports_at_once(module: str, name: str) -> bool:
+    """Whether a module imports another when it is imported itself, not only in a function or for types."""
+    return any(isinstance(node, ast.ImportFrom) and node.module == name for node in tree(module).body)
+
+
 def clock_readings(module: str) -> set[str]:
     """Expressions of a module that read the wall clock."""
     found = set()
