@@ -159,10 +159,12 @@ class LocalSigner:
 
 
 class KmsSigner:
-    """An asymmetric key of KMS for signing. `client` is boto3's; `key` an id, ARN or alias."""
+    """An asymmetric key of KMS for signing. `client` is boto3's; `key` an id, ARN or alias.
+
+    Invariant: every signature is by the key whose public half was told at first, wherever an alias points by now.
+    """
 
     def __init__(self, client: Any, key: str) -> None:
-        self._client, self._key = client, key
         told = _asked(lambda: client.get_public_key(KeyId=key), key, "kms:GetPublicKey")
         found = load_der_public_key(told["PublicKey"])
         is_p256 = isinstance(found, EllipticCurvePublicKey) and isinstance(found.curve, SECP256R1)
@@ -172,6 +174,7 @@ class KmsSigner:
                 hint="make one for signing: ECC_NIST_EDWARDS25519, or ECC_NIST_P256 where that is missing",
             )
         assert isinstance(found, Ed25519PublicKey | EllipticCurvePublicKey)
+        self._client, self._key = client, told.get("KeyId", key)
         self._public_key: PublicKey = found
 
     @property
@@ -187,6 +190,13 @@ class KmsSigner:
         kind = "ed25519" if isinstance(self.public_key, Ed25519PublicKey) else "p256"
         request = {"Message": message, "MessageType": "RAW", "SigningAlgorithm": _KMS_ALGORITHMS[kind]}
         told = _asked(lambda: self._client.sign(KeyId=self._key, **request), self._key, "kms:Sign")
+        try:
+            _check(self.public_key, told["Signature"], message)
+        except InvalidSignature as error:
+            raise KeyRefused(
+                f"{self._key} signed with another key than it told before",
+                hint="name the key by its ARN, not by an alias; what was signed was thrown away",
+            ) from error
         return NoteSignature(key_name, key_id(key_name, self.public_key), told["Signature"])
 
 
@@ -206,12 +216,17 @@ def check_signature(note: SignedNote, key_name: str, public_key: PublicKey) -> N
     message = note.text.encode()
     try:
         for signature in signed:
-            if isinstance(public_key, Ed25519PublicKey):
-                public_key.verify(signature, message)
-            else:
-                public_key.verify(signature, message, ECDSA(SHA256()))
+            _check(public_key, signature, message)
     except InvalidSignature as error:
         raise ValueError("its signature is not valid") from error
+
+
+def _check(public_key: PublicKey, signature: bytes, message: bytes) -> None:
+    """Raises InvalidSignature."""
+    if isinstance(public_key, Ed25519PublicKey):
+        public_key.verify(signature, message)
+    else:
+        public_key.verify(signature, message, ECDSA(SHA256()))
 
 
 def public_key_text(public_key: PublicKey) -> str:

@@ -117,6 +117,20 @@ def test_a_profile_that_is_not_there_is_told(tmp_path):
     assert open_signer(str(tmp_path / "key"), profile="nobody").public_key == made
 
 
+@pytest.mark.usefixtures("aws")
+def test_an_alias_that_is_pointed_elsewhere_signs_with_the_key_that_it_was():
+    """A log that bears a key's id and another one's signature could never be continued."""
+    client = boto3.client("kms", region_name="us-east-1")
+    first, second = (
+        client.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"] for _ in range(2)
+    )
+    client.create_alias(AliasName="alias/seal", TargetKeyId=first)
+    signer = open_signer("alias/seal", region="us-east-1")
+    client.update_alias(AliasName="alias/seal", TargetKeyId=second)
+    assert info(signer.public_key) == client.get_public_key(KeyId=first)["PublicKey"]
+    check_signature(SignedNote(TEXT, (signer.sign(NAME, TEXT),)), NAME, signer.public_key)
+
+
 # --- what KMS answers ---
 
 
@@ -143,6 +157,16 @@ def test_who_may_look_at_a_key_and_not_sign_is_told_so(stub):
     with pytest.raises(KeyRefused) as refused:
         KmsSigner(stub.client, "alias/seal").sign(NAME, TEXT)
     assert refused.value.hint == "allow kms:Sign on the key"
+
+
+def test_a_signature_of_another_key_is_thrown_away(stub):
+    """Whatever KMS says: it is looked at before anybody else sees it."""
+    answer = {"PublicKey": info(P256.public_key), "KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}
+    stub.add_response("get_public_key", answer)
+    other = LocalSigner(generate_p256(SECP256R1())).sign(NAME, TEXT).signature
+    stub.add_response("sign", {"Signature": other})
+    with pytest.raises(KeyRefused, match="signed with another key than it told before"):
+        KmsSigner(stub.client, "alias/seal").sign(NAME, TEXT)
 
 
 # --- files and texts ---
