@@ -4,6 +4,7 @@ The only file that asks the network for anything but the archive, and only where
 """
 
 import secrets
+import ssl
 import subprocess
 import tempfile
 from http.client import HTTPException
@@ -27,9 +28,36 @@ class NotStamped(QueryError):  # noqa: N818  as in `query.errors`
 
 
 def check_address(url: str) -> None:
-    """Raises UsageError for what is no address of the web."""
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-        raise UsageError(f"{url} is no address of a time-stamping authority", hint="type --tsa https://HOST/PATH")
+    """Raises UsageError for what is no address of the web, spelled as it is sent."""
+    if not _is_address(url):
+        raise UsageError(f"{url!r} is no address of a time-stamping authority", hint="type --tsa https://HOST/PATH")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_named = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # brackets without an address in them, or no port
+        return False
+    return bool(is_named) and url.isascii() and url.isprintable() and " " not in url
+
+
+def check_certificates(path: Path) -> None:
+    """Raises UsageError for a file without certificates in PEM, as openssl reads them."""
+    hint = "name a file with the authority's certificates, in PEM"
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=hint)
+    if not path.exists():
+        raise UsageError(f"there is no {path}", hint=hint)
+    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        trusted.load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise UsageError(f"no certificates could be read in {path}", why=error.reason, hint=hint) from error
+    except OSError as error:
+        raise UsageError(f"{path} could not be read", why=(error.strerror or str(error)).lower(), hint=hint) from error
+    if not trusted.cert_store_stats()["x509"]:
+        raise UsageError(f"there is no certificate in {path}", hint=hint)
 
 
 def ask_stamp(url: str, manifest: bytes) -> bytes:
@@ -59,10 +87,8 @@ def ask_stamp(url: str, manifest: bytes) -> bytes:
 def problem_of_authority(stamp: bytes, manifest: bytes, certificates: Path) -> str | None:
     """What is wrong with the signature of a stamp, by the certificates (PEM) that are trusted; None: nothing.
 
-    Raises NotStamped without openssl, UsageError without certificates.
+    `check_certificates` found some. Raises NotStamped without openssl.
     """
-    if not certificates.is_file():
-        raise UsageError(f"there is no {certificates}", hint="name the authority's certificates, in PEM")
     with tempfile.TemporaryDirectory(prefix="ddbtrail-stamp-") as folder:
         data, given = Path(folder, "data"), Path(folder, "stamp")
         data.write_bytes(manifest)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from query.errors import QueryError, UsageError
-from query.evidence.authority import problem_of_authority
+from query.evidence.authority import check_certificates, problem_of_authority
 from query.evidence.package import (
     BESIDE,
     MANIFEST,
@@ -46,10 +46,12 @@ class Checked:
 
 def check_package(path: Path, pinned: PublicKey | None = None, authority: Path | None = None) -> Checked:
     """Checks a package in a zip archive or a folder; `authority` is a file of certificates (PEM) that its time stamp
-    has to lead to. Raises UsageError if there is none, UnreadablePackage, NotStamped.
+    has to lead to. Raises UsageError if there is no package or no certificate, UnreadablePackage, NotStamped.
     """
     if not path.exists():
         raise UsageError(f"there is no {path}", hint="name the file or the folder of a package")
+    if authority is not None:
+        check_certificates(authority)
     try:
         try:
             opened = open_package(path)

@@ -63,16 +63,21 @@ def parse_stamp(content: bytes) -> Stamp:
     """What an answer of an authority says. Raises NotAStamp, also for one that refuses."""
     try:
         return _stamp(content)
-    except (IndexError, OverflowError) as error:
-        raise NotAStamp("it is no time stamp: it is cut short") from error
+    except NotAStamp:
+        raise
+    except (ValueError, IndexError, OverflowError) as error:
+        # What is taken apart below has fewer elements than a stamp has, or more.
+        raise NotAStamp("it is no time stamp: it is cut short, or other elements are in it") from error
 
 
 def _stamp(content: bytes) -> Stamp:
     answer = _only(content, _SEQUENCE)
     status, *token = _parts(answer)
     number = int.from_bytes(_first(_body(status, _SEQUENCE), _INTEGER))
-    if number not in _GRANTED or len(token) != 1:
+    if number not in _GRANTED:
         raise NotAStamp(f"the authority did not grant it: status {number}")
+    if len(token) != 1:
+        raise NotAStamp("it is no time stamp: granted, and not there")
     kind, wrapped, *_ = _parts(_body(token[0], _SEQUENCE))
     if kind != (_OID, _SIGNED_DATA):
         raise NotAStamp("it is no time stamp: not signed data")

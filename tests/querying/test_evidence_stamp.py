@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -11,6 +12,8 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from query.evidence.time_stamp import NotAStamp, compose_request, parse_stamp
 from query.instant import format_ms
@@ -213,8 +216,31 @@ def test_a_stamp_of_another_authority_is_found(authority, stamped, tmp_path, cap
     (tmp_path / "it" / "MANIFEST.tsr").unlink()
     assert checked(tmp_path / "it", "--tsa-ca", str(authority.ca)) == 1
     assert "MANIFEST.tsr is missing, and an authority was named" in capsys.readouterr().out
-    assert checked(tmp_path / "it", "--tsa-ca", str(tmp_path / "nowhere.pem")) == 1
-    assert checked(stamped, "--tsa-ca", str(tmp_path / "nowhere.pem")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere.pem", "there is no"),
+        (".", "is a folder"),
+        ("empty.pem", "no certificates could be read"),
+        ("key.pem", "no certificates could be read"),
+        ("torn.pem", "no certificates could be read"),
+    ],
+)
+def test_certificates_that_are_none_are_the_reviewers_mistake(authority, stamped, tmp_path, capsys, name, words):
+    """Exit code 2, not the 1 of a package that was altered; also where the package has no stamp, or is altered too."""
+    for file, content in (
+        ("empty.pem", ""),
+        ("key.pem", (authority.folder / "ca.key").read_text()),
+        ("torn.pem", authority.ca.read_text()[:300]),
+    ):
+        (tmp_path / file).write_text(content)
+    shutil.copytree(stamped, tmp_path / "it")
+    (tmp_path / "it" / "MANIFEST.tsr").unlink()
+    for package in (stamped, tmp_path / "it"):
+        assert checked(package, "--tsa-ca", str(tmp_path / name)) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_no_flipped_bit_makes_it_another_stamp(authority, stamped, tmp_path, capsys):
@@ -240,6 +266,49 @@ def test_no_flipped_bit_makes_it_another_stamp(authority, stamped, tmp_path, cap
     capsys.readouterr()
 
 
+@given(st.binary(max_size=80))
+@example(bytes.fromhex("3000"))
+@example(bytes.fromhex("30053003020100"))
+def test_any_bytes_are_a_stamp_or_none(content):
+    """What others wrote into a package, or an authority answered, is never a fault of ours."""
+    with contextlib.suppress(NotAStamp):
+        format_ms(parse_stamp(content).at_ms)
+
+
+@given(data=st.data())
+def test_any_spoilt_stamp_is_a_stamp_or_none(stamped, data):
+    """Bytes replaced, taken out and put in, all through what is read of it: each finding is one in words."""
+    content = (stamped / "MANIFEST.tsr").read_bytes()
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, 260))
+        end = start + data.draw(st.integers(0, 3))
+        content = content[:start] + data.draw(st.binary(max_size=3)) + content[end:]
+    with contextlib.suppress(NotAStamp):
+        format_ms(parse_stamp(content).at_ms)
+
+
+def test_no_changed_byte_of_a_stamp_is_a_fault(stamped):
+    """Every value at every place of its head, where an element that is missing or empty would be unpacked."""
+    content = (stamped / "MANIFEST.tsr").read_bytes()
+    for place in range(250):
+        for value in {0, 1, 2, 3, 4, 5, 6, 10, 24, 48, 49, 127, 128, 160, 255, *range(content[place])}:
+            with contextlib.suppress(NotAStamp):
+                parse_stamp(content[:place] + bytes([value]) + content[place + 1 :])
+
+
+def test_a_bad_stamp_hides_no_other_finding(stamped, tmp_path, capsys):
+    """Exit code 1, and the file that was altered is named beside it."""
+    for number, content in enumerate((b"0\x00", b"", b"0" * 2_000_000, bytes.fromhex("30053003020100"))):
+        folder = tmp_path / str(number)
+        shutil.copytree(stamped, folder)
+        (folder / "MANIFEST.tsr").write_bytes(content)
+        (folder / "changes.csv").write_text("other")
+        assert checked(folder) == 1
+        out = capsys.readouterr().out
+        assert "MANIFEST.tsr: it is no time stamp" in out
+        assert "changes.csv was altered" in out
+
+
 def openssl_takes(authority, manifest, stamp):
     (authority.folder / "m").write_bytes(manifest)
     (authority.folder / "s").write_bytes(stamp)
@@ -255,6 +324,7 @@ def openssl_takes(authority, manifest, stamp):
     [
         (lambda query, answer: b"<html>", "it is no time stamp"),
         (lambda query, answer: answer[:200], "it is cut short"),
+        (lambda query, answer: b"0\x00", "it is no time stamp"),
         (lambda query, answer: bytes.fromhex("30053003020102"), "did not grant it: status 2"),
         (lambda query, answer: answer.replace(GRANTED, REJECTED, 1), "did not grant it: status 2"),
         (lambda query, answer: answer.replace(query[24:56], bytes(32)), "it is of bytes with the digest"),
@@ -273,6 +343,16 @@ def test_an_authority_that_cannot_be_asked(made, tmp_path, capsys):
     """Nobody listens there: 4. Nothing that is asked over the web: 2, before anything is read."""
     assert made.build(tmp_path / "it", "--tsa", "http://127.0.0.1:9/tsr") == 4
     assert "gave no time stamp" in capsys.readouterr().err
-    for url in ("file:///etc/passwd", "nonsense", "http:///x"):
+    bad = (
+        "http://[bad",
+        "http://h:99999/",
+        "http://h:0/",
+        "http://h:x/",
+        "http://h/\u00e9",
+        "http://h /",
+        "http://h/\n",
+    )
+    for url in ("file:///etc/passwd", "nonsense", "http:///x", *bad):
         assert made.build(tmp_path / "it", "--tsa", url) == 2
+        assert "is no address of a time-stamping authority" in capsys.readouterr().err
     assert not (tmp_path / "it").exists()
