@@ -1,7 +1,7 @@
 """Folders for what is thrown away again: rows that spilled, copies of objects, the database of a session.
 
 Invariants: nobody else can enter one; one in use is never removed, since whoever uses it holds a lock on a file in it;
-what a process that was killed left behind, the next process removes.
+what a process that was killed left behind, the next process removes, however far that one had come with removing it.
 """
 
 import fcntl
@@ -20,19 +20,20 @@ Purpose = Literal["spill", "sql", "verify", "compact", "evidence"]
 
 _OURS: Final = re.compile(r"ddbtrail-(spill|sql|verify|compact|evidence)-\w+", re.ASCII)
 _LOCK: Final = ".in-use"
+_HELD: Final = "held"
 
 
 class Scratch:
-    """A folder in the temporary folder, gone when this is closed or forgotten. `path` is where."""
+    """A folder below the temporary folder, gone when this is closed or forgotten. `path` is where; nothing else is in
+    it, and a process that is forked may use it but never removes it.
+    """
 
     def __init__(self, purpose: Purpose) -> None:
         _sweep_once(tempfile.gettempdir())
-        self.path = Path(tempfile.mkdtemp(prefix=f"ddbtrail-{purpose}-"))
-        # Locked before it bears its name: nobody finds it unlocked in between.
-        lock = os.open(self.path / "new", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (self.path / "new").rename(self.path / _LOCK)
-        self.close = weakref.finalize(self, _remove, self.path, lock)
+        outer = Path(tempfile.mkdtemp(prefix=f"ddbtrail-{purpose}-"))
+        self.path = outer / _HELD
+        self.path.mkdir(mode=0o700)
+        self.close = weakref.finalize(self, _remove, outer, _lock(outer), os.getpid())
 
     def __enter__(self) -> Self:
         return self
@@ -43,9 +44,34 @@ class Scratch:
         self.close()
 
 
-def _remove(path: Path, lock: int) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    os.close(lock)
+def _lock(outer: Path) -> int | None:
+    """The descriptor that holds the lock; None where the file system has no locks, and then nobody ever sweeps it."""
+    new = outer / "new"
+    lock = os.open(new, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        # Locked before it bears its name: nobody finds it unlocked in between.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(outer / _LOCK)
+    except OSError:
+        os.close(lock)
+        new.unlink(missing_ok=True)
+        return None
+    return lock
+
+
+def _remove(outer: Path, lock: int | None, owner: int) -> None:
+    if os.getpid() == owner:
+        _remove_locked(outer)
+    if lock is not None:
+        os.close(lock)
+
+
+def _remove_locked(outer: Path) -> None:
+    """The lock goes last: what is left when somebody is killed here is found by it."""
+    shutil.rmtree(outer / _HELD, ignore_errors=True)
+    with suppress(OSError):
+        (outer / _LOCK).unlink(missing_ok=True)
+        outer.rmdir()
 
 
 @cache
@@ -55,22 +81,22 @@ def _sweep_once(folder: str) -> None:
 
 def sweep(folder: Path) -> list[Path]:
     """Removes what this user's killed processes left in a folder; what was removed."""
-    removed = []
     with suppress(OSError), os.scandir(folder) as found:
-        for one in found:
-            is_ours = _OURS.fullmatch(one.name) and one.is_dir(follow_symlinks=False)
-            if is_ours and one.stat(follow_symlinks=False).st_uid == os.getuid() and _remove_if_left(Path(one.path)):
-                removed.append(Path(one.path))
-    return removed
+        named = [Path(one.path) for one in found if _OURS.fullmatch(one.name)]
+        return [path for path in named if _remove_if_left(path)]
+    return []
 
 
-def _remove_if_left(path: Path) -> bool:
-    with suppress(OSError):  # it is in use, or somebody else removed it meanwhile
-        lock = os.open(path / _LOCK, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _remove_if_left(outer: Path) -> bool:
+    with suppress(OSError):  # it is in use, it is not ours, or somebody else removed it meanwhile
+        told = outer.lstat()
+        if not outer.is_dir() or outer.is_symlink() or told.st_uid != os.getuid():
+            return False
+        lock = os.open(outer / _LOCK, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_locked(outer)
         finally:
             os.close(lock)
-        return True
+        return not outer.exists()
     return False

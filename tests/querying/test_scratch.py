@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -50,7 +52,7 @@ def purposes(folder: Path) -> list[str]:
 
 def test_a_folder_is_ones_own_and_goes_with_its_user(temporary):
     with Scratch("compact") as scratch:
-        assert stat.S_IMODE(scratch.path.stat().st_mode) == 0o700
+        assert stat.S_IMODE(scratch.path.parent.stat().st_mode) == 0o700
         (scratch.path / "part").write_text("x")
         assert purposes(temporary) == ["compact"]
     assert purposes(temporary) == []
@@ -70,6 +72,68 @@ def test_what_a_killed_process_left_is_removed_by_the_next(temporary, holder):
         [sys.executable, "-c", "from query.scratch import Scratch; Scratch('spill').close()"], check=True
     )
     assert done.returncode == 0
+    assert purposes(temporary) == []
+
+
+def test_removing_that_was_cut_short_is_gone_on_with(temporary, holder):
+    """The lock goes last, so what is left is found; also what is left empty."""
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    for outer in temporary.iterdir():
+        shutil.rmtree(outer / "held")
+    assert len(sweep(temporary)) == 3
+    assert purposes(temporary) == []
+
+
+def test_what_is_copied_there_cannot_make_room_of_the_lock(temporary):
+    """A cache that is full removes its oldest files."""
+    with Scratch("verify") as scratch:
+        assert [*scratch.path.rglob("*")] == []
+        for path in scratch.path.rglob("*"):
+            path.unlink()
+        assert sweep(temporary) == []
+
+
+def test_a_process_that_was_forked_removes_nothing(temporary):
+    """It has all that its parent had, and ends with the same farewells."""
+    program = (
+        "import os, sys\nfrom query.scratch import Scratch\nheld = Scratch('sql')\n(held.path / 'x').touch()\n"
+        "child = os.fork()\nif child == 0:\n    held.close()\n    sys.exit(0)\n"
+        "os.waitpid(child, 0)\nassert (held.path / 'x').exists()\nprint('there')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "there\n"
+    assert purposes(temporary) == []
+
+
+def test_without_locks_it_works_and_is_not_swept(temporary, monkeypatch):
+    """Some network file systems have none."""
+
+    def refused(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", refused)
+        scratch = Scratch("compact")
+        assert sweep(temporary) == []
+    assert sweep(temporary) == []
+    scratch.close()
+    assert purposes(temporary) == []
+
+
+def test_what_vanishes_meanwhile_does_not_end_the_sweep(temporary, holder, monkeypatch):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    lstat, seen = Path.lstat, []
+
+    def vanishing(path):
+        if path.parent == temporary and not seen:
+            seen.append(path)
+            shutil.rmtree(path)
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", vanishing)
+    assert len(sweep(temporary)) == 2
     assert purposes(temporary) == []
 
 
