@@ -81,6 +81,7 @@ def change_stat(
     ops: Sequence[str] | None = None,
     actor: str | None = None,
     attributes: Sequence[str] = (),
+    where: str | None = None,
     bucket: int = DAY_MS,
     top_items: int = 0,
 ) -> ChangeStat:
@@ -90,8 +91,12 @@ def change_stat(
     An attribute of top level counts as changed where its text differs, and a nested path (`lines[2].qty`) where the
     text of what stands there does; a change without its images may be about any. Raises as `Table.changes`.
     """
-    paths = [parse_path(attribute) for attribute in attributes]
     steps = table.attribution.steps
+    if where is not None or (actor is not None and table.redaction.covers(steps)):
+        # A condition meets masked rows, and so does the name of a masked actor: those are not the engine's to see.
+        asked: dict[str, Any] = {"since_ms": since_ms, "until_ms": until_ms, "ops": ops, "where": where}
+        return stat_of_changes(table.changes(**asked, actor=actor, attributes=attributes), bucket, table.redaction)
+    paths = [parse_path(attribute) for attribute in attributes]
     values: dict[str, Any] = {
         "since_ms": since_ms,
         "until_ms": until_ms,

@@ -24,8 +24,7 @@ def show_stat(
     where: str | None,
 ) -> int:
     """Writes how many changes there are, by op, actor, attribute and day or minute; the exit code."""
-    from query.actor import NOBODY_NAMED
-    from query.change_stat import bucket_ms, change_stat, stat_of_changes
+    from query.change_stat import bucket_ms, change_stat
     from query.cli.outcome import nothing_found
     from query.cli.table import tell_conflicts
     from query.operations import parse_operations
@@ -35,15 +34,10 @@ def show_stat(
     ops = parse_operations(which.op)
     bucket = bucket_ms(since_ms, run.now_ms if until_ms is None else min(until_ms, run.now_ms))
     redaction = run.redaction(table)
-    steps = table.attribution.steps
     asked: dict[str, Any] = {"since_ms": since_ms, "until_ms": until_ms, "ops": ops}
     asked |= {"actor": which.actor, "attributes": which.attr}
-    if where is None and (which.actor is None or not redaction.covers(steps)):
-        found, attribution = change_stat(table, **asked, bucket=bucket), table.attribution
-    else:
-        # A condition meets masked rows, and so does the name of a masked actor: those are not the engine's to see.
-        found, attribution = stat_of_changes(table.changes(**asked, where=where), bucket, redaction), NOBODY_NAMED
-    views = count_views(found.counts, redaction, attribution)
+    found = change_stat(table, **asked, where=where, bucket=bucket)
+    views = count_views(found.counts, redaction, found.attribution)
     run.write(count_sheet(_shown(run, views)))
     code = tell_conflicts(found.conflicts, redaction)
     if not found.total and not code:

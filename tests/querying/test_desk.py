@@ -129,6 +129,22 @@ def test_actors_are_counted_whatever_their_attribute_is_called(name, is_nested, 
     assert sum(not each.is_comparable for each in about) == 2  # they cannot tell, so they may be
 
 
+def test_a_masked_actor_is_counted_by_its_mask_and_by_nothing_else(tmp_path):
+    """Nobody can try names until one counts, and what is counted is what is listed."""
+    records = [
+        change("who", number, "INSERT", {"id": {"S": str(number)}}, None, {"by": {"S": "bob" if number % 3 else "eve"}})
+        for number in range(9)
+    ]
+    folder = str(write(tmp_path, records))
+    shown = {"actor_attribute": {"who": "by"}, "redact": {"who": ["by"]}, "redaction_key": b"k" * 32}
+    table = open_archive(folder, check_seals=False, **shown).table("who")
+    (mask,) = {one.value for one in table.stat(actor=table.redaction.mask({"S": "bob"})).counts if one.by == "actor"}
+    assert mask.startswith("[redacted:")
+    for name in ("bob", "eve", mask):
+        assert table.stat(actor=name).total == len(table.log(actor=name)), name
+    assert [table.stat(actor=name).total for name in ("bob", "eve", mask)] == [0, 0, 6]
+
+
 def check_filters(table, rng, seed):
     """By op, actor and attribute, alone and together."""
     changes = list(table.changes())
