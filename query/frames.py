@@ -22,23 +22,35 @@ from query.key import TypedKey, parse_key
 from query.key_schema import KeySchema
 from query.keys_file import distinct, key_of_line, named
 from query.reconcile import Items
+from query.redaction import NOTHING_REDACTED, Redaction
 
 _ITEMS_AT_ONCE: Final = 10_000
+_SINGLE: Final = (str, bytes, bytearray, memoryview, Mapping)  # a key or a value of one, though it can be iterated
 
 
-def keys_of(schema: KeySchema | None, given: Any, *, table: str = "this table") -> list[TypedKey]:
+def keys_of(
+    schema: KeySchema | None, given: Any, *, table: str = "this table", redaction: Redaction = NOTHING_REDACTED
+) -> list[TypedKey]:
     """Keys of items, each once, in the order of first appearance.
 
     `given` is a frame with a column for each key attribute, or with `item_key` as our own tables have it; or keys one
-    by one, each a mapping, or a value or tuple of values in schema order. Raises KeyMismatch or UsageError.
+    by one, each a mapping, or a value or tuple of values in schema order. Raises KeyMismatch or UsageError with the row
+    or the place, also for a single key that stands alone, and for a mask of `redaction` in place of a value.
     """
     if hasattr(given, "__arrow_c_stream__"):
-        return distinct(_keys_of_frame(schema, _table(given), table))
-    values = (one if isinstance(one, Sequence) and not isinstance(one, str | bytes) else (one,) for one in given)
-    return distinct((f"key {number}", parse_key(schema, one, table=table)) for number, one in enumerate(values, 1))
+        return distinct(_keys_of_frame(schema, _table(given), table), redaction)
+    if isinstance(given, _SINGLE) or not isinstance(given, Iterable):
+        raise UsageError(
+            f"one key was given to items: {given!r:.60}",
+            why="items takes a data frame of keys, or keys one by one in a list",
+            hint=f"type items([{given!r:.60}]), or item(…) for one item",
+        )
+    return distinct(_keys_one_by_one(schema, given, table), redaction)
 
 
-def read_keys(schema: KeySchema | None, path: str, *, table: str = "this table") -> list[TypedKey]:
+def read_keys(
+    schema: KeySchema | None, path: str, *, table: str = "this table", redaction: Redaction = NOTHING_REDACTED
+) -> list[TypedKey]:
     """The keys in a Parquet file, by the same columns. Raises UsageError for a file that is none."""
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -46,7 +58,7 @@ def read_keys(schema: KeySchema | None, path: str, *, table: str = "this table")
         frame = pq.read_table(Path(path))
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"could not read {path}", why=str(error), hint="name a Parquet file") from error
-    return keys_of(schema, frame, table=table)
+    return keys_of(schema, frame, table=table, redaction=redaction)
 
 
 def held_rows(given: Any) -> Any:
@@ -54,12 +66,14 @@ def held_rows(given: Any) -> Any:
     return _table(given) if hasattr(given, "__arrow_c_stream__") else list(given)
 
 
-def images_of(schema: KeySchema | None, given: Any, *, table: str = "this table") -> Items:
+def images_of(
+    schema: KeySchema | None, given: Any, *, table: str = "this table", redaction: Redaction = NOTHING_REDACTED
+) -> Items:
     """The items of a table in batches of (item key, image), to be read once.
 
     `given` is a frame with a column `image`, DynamoDB JSON as text, as our own tables have it; or the items themselves
     as mappings of DynamoDB JSON, one by one. Raises UsageError for a frame without that column, or a key schema that is
-    not known; while it is read, for what is no item.
+    not known; while it is read, for what is no item, or holds a mask of `redaction` in place of a value.
     """
     if schema is None:
         raise UsageError(
@@ -69,8 +83,16 @@ def images_of(schema: KeySchema | None, given: Any, *, table: str = "this table"
         )
     names = tuple(attribute.name for attribute in schema.attributes)
     rows = _texts(_table(given), "image") if hasattr(given, "__arrow_c_stream__") else given
-    items = (_item(number, row, names) for number, row in enumerate(rows, 1))
+    items = (_item(number, row, names, redaction) for number, row in enumerate(rows, 1))
     return iter(lambda: list(islice(items, _ITEMS_AT_ONCE)), [])
+
+
+def _keys_one_by_one(schema: KeySchema | None, given: Iterable[Any], table: str) -> Iterator[tuple[str, TypedKey]]:
+    for number, one in enumerate(given, 1):
+        values = one if isinstance(one, Sequence) and not isinstance(one, _SINGLE) else (one,)
+        with named(f"key {number}"):
+            key = parse_key(schema, values, table=table)
+        yield f"key {number}", key
 
 
 # --- frames ---
@@ -83,10 +105,22 @@ def _table(given: Any) -> pa.Table:
         raise UsageError(f"{type(given).__name__} is no data frame", why=str(error), hint="give Arrow rows") from error
 
 
+def _column(frame: pa.Table, name: str) -> pa.ChunkedArray:
+    """The one column of a name. Raises UsageError where several have it."""
+    places = [str(place) for place, found in enumerate(frame.column_names, 1) if found == name]
+    if len(places) > 1:
+        raise UsageError(
+            f"the frame has {len(places)} columns {name}",
+            why=f"they are its columns {', '.join(places)}, and may differ in every row",
+            hint="leave one of them, or rename the others",
+        )
+    return frame.column(name)
+
+
 def _keys_of_frame(schema: KeySchema | None, frame: pa.Table, table: str) -> Iterator[tuple[str, TypedKey]]:
     names = () if schema is None else tuple(attribute.name for attribute in schema.attributes)
     if names and set(names) <= set(frame.column_names):
-        columns = [frame.column(name).to_pylist() for name in names]
+        columns = [_column(frame, name).to_pylist() for name in names]
         for number, values in enumerate(zip(*columns, strict=True), 1):
             with named(f"row {number}"):
                 key = parse_key(schema, [dict(zip(names, values, strict=True))], table=table)
@@ -94,6 +128,8 @@ def _keys_of_frame(schema: KeySchema | None, frame: pa.Table, table: str) -> Ite
     elif "item_key" in frame.column_names:
         for number, text in enumerate(_texts(frame, "item_key"), 1):
             with named(f"row {number}"):
+                if text is None:
+                    raise KeyMismatch("item_key is null", why="a null names no item", hint="leave out the row")
                 key = key_of_line(schema, text, table)
             yield f"row {number}", key
     else:
@@ -104,33 +140,36 @@ def _keys_of_frame(schema: KeySchema | None, frame: pa.Table, table: str) -> Ite
         )
 
 
-def _texts(frame: pa.Table, name: str) -> Iterable[str]:
-    """A column of JSON text. Raises UsageError where there is none."""
+def _texts(frame: pa.Table, name: str) -> Iterable[str | None]:
+    """A column of JSON text, None for null. Raises UsageError where there is none, or several."""
     if name not in frame.column_names:
         raise UsageError(
             f"the frame has no column {name}",
             why=f"its columns are {', '.join(frame.column_names)}",
             hint=f"{name} is DynamoDB JSON as text, as TableState.arrow() and an export have it",
         )
-    kind = frame.schema.field(name).type
+    column = _column(frame, name)
+    kind = column.type
     if not any(is_text(kind) for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         raise UsageError(
             f"the column {name} is {kind}", why="types of DynamoDB are told by JSON text alone", hint="give JSON text"
         )
-    texts: Iterable[str] = (value.as_py() for value in frame.column(name))
+    texts: Iterable[str | None] = (value.as_py() for value in column)
     return texts
 
 
 # --- items ---
 
 
-def _item(number: int, row: Any, names: Sequence[str]) -> tuple[str, bytes]:
+def _item(number: int, row: Any, names: Sequence[str], redaction: Redaction) -> tuple[str, bytes]:
     try:
         item = orjson.loads(row) if isinstance(row, str) else row
         if not isinstance(item, Mapping):
             raise ValueError(f"{type(item).__name__} is not an item")  # noqa: TRY301  told as all others are
         item = _as_text(item)
         check_attributes(item)
+        with named(f"row {number}"):
+            redaction.refuse_masks(item)
         return item_key_text({name: item[name] for name in names}).decode(), canonical(item)
     except KeyError as error:
         raise UsageError(

@@ -14,6 +14,7 @@ from typing import Any
 from archiver.format.keytext import key_text
 from archiver.format.values import normal_number
 from query.key_schema import KeyAttribute, KeySchema, KeyType, mismatch
+from query.redaction import is_mask, mask_given
 
 _TYPE_NAMES: Mapping[str, str] = {"S": "text", "N": "a number", "B": "binary"}
 _TAGS: Mapping[str, KeyType] = {"S": "S", "N": "N", "B": "B"}
@@ -28,7 +29,11 @@ class NumberText(str):
 def typed_value(
     schema: KeySchema, attribute: KeyAttribute, value: Any, table: str, *, ours: bool = False
 ) -> dict[str, str]:
-    """`{type: text}` of a bare or typed value. Raises KeyMismatch with the schema."""
+    """`{type: text}` of a bare or typed value. Raises KeyMismatch with the schema; UsageError for the mask of a number
+    or of binary, which is text and never a value.
+    """
+    if attribute.type != "S" and is_mask(value):
+        raise mask_given(attribute.name, value)
     bare, is_base64 = value, ours
     if isinstance(value, Mapping):
         tag = tag_of(value)

@@ -10,26 +10,35 @@ from contextlib import contextmanager
 from query.errors import UsageError
 from query.key import TypedKey, key_of_mapping, load_key_json, parse_key
 from query.key_schema import KeySchema
+from query.redaction import NOTHING_REDACTED, Redaction
 
 KEYS_LIMIT = 1_000_000  # keys in one file: more is a question about the table, not about items
 
 
-def parse_keys_file(schema: KeySchema | None, lines: Iterable[str], *, table: str = "this table") -> list[TypedKey]:
+def parse_keys_file(
+    schema: KeySchema | None,
+    lines: Iterable[str],
+    *,
+    table: str = "this table",
+    redaction: Redaction = NOTHING_REDACTED,
+) -> list[TypedKey]:
     """The keys in JSON Lines, each once, in the order of first appearance.
 
     A line is a key as after `--key`, or a line of our own output, whose `item_key` is taken. Empty lines are passed
-    over. Raises KeyMismatch or UsageError naming the line, counted from 1.
+    over. Raises KeyMismatch or UsageError naming the line, counted from 1, also for a mask of `redaction`.
     """
-    return distinct(_of_lines(schema, lines, table))
+    return distinct(_of_lines(schema, lines, table), redaction)
 
 
-def distinct(keys: Iterable[tuple[str, TypedKey]]) -> list[TypedKey]:
+def distinct(keys: Iterable[tuple[str, TypedKey]], redaction: Redaction = NOTHING_REDACTED) -> list[TypedKey]:
     """Each key once, in the order of first appearance; keys come with their places: `line 4`.
 
-    Raises UsageError for more than `KEYS_LIMIT`.
+    Raises UsageError for more than `KEYS_LIMIT`, and for a mask in place of a value that `redaction` hides.
     """
     found: dict[str, TypedKey] = {}
     for place, key in keys:
+        with named(place):
+            redaction.refuse_masks(key)
         found.setdefault(json.dumps(key, sort_keys=True), key)
         if len(found) > KEYS_LIMIT:
             raise UsageError(

@@ -16,6 +16,7 @@ import pyarrow as pa
 from archiver.format.values import same_attributes
 from query.diff import changed_attributes
 from query.engine import Question
+from query.errors import UsageError
 from query.image_chain import LinkEnd
 from query.plan import changes_between, plan_state
 from query.redaction import NOTHING_REDACTED, Redaction
@@ -137,13 +138,15 @@ def reconcile(
     `items` holds every item of the table once, or those of `item_keys`. An item of which the trail knows nothing is
     missing if the trail began with the table (`is_from_beginning`) or has an earlier complete baseline of the same
     stream; else it is unknown. `refresh` opens the trail again when the items are read, since that takes time, and what
-    was archived meanwhile says which of them did not rest. Raises UnreadableArchive, and what `items` raises.
+    was archived meanwhile says which of them did not rest. Raises UnreadableArchive, UsageError for an item that is
+    there twice, and what `items` raises.
     """
     since_ms = from_ms - CLOCK_MARGIN_MS
     until_ms = _EVER_MS if to_ms is None else to_ms + CLOCK_MARGIN_MS
     with table.engine.ask() as question:
         question.run("reconcile_tables")
         held = _hold(question, items)
+        _refuse_repeated(question, table)
         current = table if refresh is None else refresh()
         reader = (
             table.reader
@@ -176,6 +179,16 @@ def _hold(question: Question, items: Items) -> int:
         question.run("reconcile_add_items")
         held += len(batch)
     return held
+
+
+def _refuse_repeated(question: Question, table: "Table") -> None:
+    """A table has an item once; which of two rows would be compared, nobody said."""
+    for item_key, times in question.rows("reconcile_repeated"):
+        raise UsageError(
+            f"{times} rows are of one item, {table.redaction.key(item_key)}",
+            why=f"{table.name} has an item once, and each row would be counted and compared",
+            hint="give each item once; where its rows differ, read the table anew",
+        )
 
 
 def _find_touched(question: Question, beside: Question, since_ms: int, until_ms: int) -> None:

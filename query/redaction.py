@@ -19,6 +19,7 @@ import orjson
 from archiver.format.canonical import canonical
 from archiver.format.values import normal_number
 from query.diff import AttributeChange, Step, at_path, compose_path, parse_path
+from query.errors import UsageError
 
 if TYPE_CHECKING:
     from query.actor import Actor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _DIGITS: Final = 16  # of the digest, in hex: 64 bits, so that among 10 million values no two are likely to be alike
 _KEY_BYTES: Final = 32
+_MASK: Final = re.compile(rf"\[redacted:[0-9a-f]{{{_DIGITS}}}\]")
 _OBJECT: Final = re.compile(r'\{"')
 _TAGS: Final = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NULL"})
 
@@ -33,6 +35,23 @@ _TAGS: Final = frozenset({"S", "N", "B", "SS", "NS", "BS", "M", "L", "BOOL", "NU
 def random_key() -> bytes:
     """A key that nobody keeps: masks are alike within this run only."""
     return token_bytes(_KEY_BYTES)
+
+
+def is_mask(value: object) -> bool:
+    """Whether a value, bare or in DynamoDB JSON, is a mask by its looks."""
+    if isinstance(value, Mapping):
+        value = value.get("S")
+    return isinstance(value, str) and _MASK.fullmatch(value) is not None
+
+
+def mask_given(name: str, value: object) -> UsageError:
+    """The error for a question that holds a mask where a value belongs."""
+    mask = value["S"] if isinstance(value, Mapping) else value
+    return UsageError(
+        f"{name} is given as {mask}",
+        why=f"a mask stands for a value that redact hides ({name}); what it is cannot be told from it",
+        hint="ask with the values themselves, or open the archive without redact for this table and ask anew",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +108,15 @@ class Redaction:
     def covers(self, steps: Sequence[Step]) -> bool:
         """Whether what stands at a path is masked whole."""
         return any(tuple(steps[: len(path)]) == path for path in self.paths)
+
+    def refuse_masks(self, attributes: Mapping[str, Any]) -> None:
+        """Lets a key or an item pass that somebody gives, unless it is one that was shown: raises UsageError for a mask
+        at a redacted path, which would be taken for the value.
+        """
+        for path in self.paths:
+            value = at_path({"M": attributes}, path)
+            if value is not None and is_mask(value):
+                raise mask_given(compose_path(path), value)
 
     # --- what names or holds values ---
 

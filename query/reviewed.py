@@ -87,12 +87,13 @@ class Reviewed(ABC):
 
     def items(self, keys: Any) -> "list[Item]":
         """Its items of some keys, each once: a data frame with the key attributes as columns, or with `item_key`; or
-        keys one by one. Raises KeyMismatch or UsageError, with the row.
+        keys one by one. Raises KeyMismatch or UsageError, with the row; also for a masked key, which is no key.
         """
         from query.frames import keys_of  # noqa: PLC0415  Arrow takes its time
 
         table = cast("Table", self)
-        return [table.item(key) for key in keys_of(table.key_schema, keys, table=table.name)]
+        found = keys_of(table.key_schema, keys, table=table.name, redaction=table.redaction)
+        return [table.item(key) for key in found]
 
     def reconcile(self, rows: Any, *, since: "When", until: "When" = "now") -> "Reconciliation":
         """What the trail says that the table held, beside `rows`: every item of it, as it was read meanwhile.
@@ -100,17 +101,23 @@ class Reviewed(ABC):
         `rows` is a data frame with a column `image` (DynamoDB JSON as text), or the items themselves as boto3's client
         gives them. An item that changed from a minute before `since` on, or up to a minute after `until`, is not
         compared. Each row is looked at once: a record may still be on its way to the archive.
-        Raises UsageError for what is no item; UnreadableArchive.
+        Raises UsageError for what is no item, for an item that is there twice, and for one that was shown masked;
+        UnreadableArchive.
         """
         from query.frames import held_rows, images_of  # noqa: PLC0415  Arrow takes its time
         from query.reconcile import reconcile  # noqa: PLC0415
 
         since_ms, until_ms = self._end_ms(since), None if until == "now" else self._end_ms(until)
-        assert since_ms is not None
+        if since_ms is None:
+            raise UsageError(
+                "reconcile was not told since when the rows were read",
+                why="an item that changed while they were read is not compared",
+                hint="give since the instant before the first row was read, as '2026-10-01T00:00:00Z'",
+            )
         held = held_rows(rows)  # derived data may go while it is read, and then the rows are read once more
 
         def read(table: "Table") -> "Reconciliation":
-            items = images_of(table.key_schema, held, table=table.name)
+            items = images_of(table.key_schema, held, table=table.name, redaction=table.redaction)
             return reconcile(table, items, from_ms=since_ms, to_ms=until_ms)
 
         return self.asked(read)

@@ -171,19 +171,21 @@ class Table(Reviewed):
     def item(self, *key: object, named: Sequence[str] = (), json_text: str | None = None) -> "Item":
         """One item, by key values in schema order (types from the schema), `name=value` texts or JSON.
 
-        Raises KeyMismatch with the schema for a key that does not fit it.
+        Raises KeyMismatch with the schema for a key that does not fit it, UsageError for a mask in place of a value.
         """
         from query.item import Item  # noqa: PLC0415  item and table name each other
 
-        return Item(self, parse_key(self.key_schema, key, named=named, json_text=json_text, table=self.name))
+        typed = parse_key(self.key_schema, key, named=named, json_text=json_text, table=self.name)
+        self.redaction.refuse_masks(typed)
+        return Item(self, typed)
 
     def collection(self, *key: object, named: Sequence[str] = (), json_text: str | None = None) -> "Collection":
-        """The items that share a partition key. Raises KeyMismatch."""
+        """The items that share a partition key. Raises KeyMismatch; UsageError for a mask in place of the value."""
         from query.collection import Collection  # noqa: PLC0415
 
-        return Collection(
-            self, parse_partition(self.key_schema, key, named=named, json_text=json_text, table=self.name)
-        )
+        typed = parse_partition(self.key_schema, key, named=named, json_text=json_text, table=self.name)
+        self.redaction.refuse_masks(typed)
+        return Collection(self, typed)
 
     def as_of(self, when: When, *, where: str | None = None, best_effort: bool = False) -> TableState:
         """The table as of an instant (inclusive), or cut at a change (`@ID`).

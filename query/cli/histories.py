@@ -54,8 +54,10 @@ def items_in_file(table: "Table", keys: str) -> "list[Item]":
     if keys.endswith(".parquet"):
         from query.frames import read_keys
 
-        return [_item(table, typed) for typed in read_keys(table.key_schema, keys, table=table.name)]
-    return [_item(table, typed) for typed in parse_keys_file(table.key_schema, _lines(keys), table=table.name)]
+        found = read_keys(table.key_schema, keys, table=table.name, redaction=table.redaction)
+    else:
+        found = parse_keys_file(table.key_schema, _lines(keys), table=table.name, redaction=table.redaction)
+    return [_item(table, typed) for typed in found]
 
 
 def meets(condition: SortCondition, key: Mapping[str, Mapping[str, str]]) -> bool:

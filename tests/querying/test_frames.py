@@ -199,6 +199,7 @@ def test_keys_come_one_by_one(archive):
         ({"item_key": [17]}, ("item_key", "int64")),
         ({"item_key": ['{"customer":{"S":"CUST#1"}}']}, ("row 1", "order")),
         ({"item_key": ["CUST#1"]}, ("row 1", "CUST#1")),
+        ({"item_key": ['{"customer":{"S":"CUST#1"},"order":{"S":"ORDER#0015"}}', None]}, ("row 2", "null")),
     ],
 )
 def test_a_wrong_frame_is_told_what_is_wrong(archive, columns, words):
@@ -206,6 +207,45 @@ def test_a_wrong_frame_is_told_what_is_wrong(archive, columns, words):
         archive.table("orders").items(pa.table(columns))
     text = f"{told.value.message} {told.value.why} {told.value.hint}"
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    "given", [{"sku": "A-1"}, "A-1", "17", b"17", bytearray(b"17"), 17, Decimal(17), {"sku": {"S": "A-1"}}]
+)
+def test_one_key_is_not_taken_for_several(archive, given):
+    """A text is a sequence of letters, a mapping one of names, and bytes are one of numbers: each would be many keys."""
+    with pytest.raises(UsageError) as told:
+        archive.table("stock").items(given)
+    assert f"items([{given!r}])" in told.value.hint
+    assert "item(…)" in told.value.hint
+
+
+@pytest.mark.parametrize("value", [bytearray(b"17"), memoryview(b"17")])
+def test_a_value_of_bytes_is_one_value(archive, value):
+    """In a list of keys too, where a tuple is the values of one."""
+    with pytest.raises(KeyMismatch, match=r"key 1: .* is not text"):
+        archive.table("stock").items([value])
+
+
+def test_keys_one_by_one_are_told_by_their_place(archive):
+    with pytest.raises(KeyMismatch, match="key 2"):
+        archive.table("orders").items([("CUST#1", "ORDER#0015"), "CUST#1"])
+
+
+@pytest.mark.parametrize("name", ["number", "item_key"])
+def test_a_column_that_is_there_twice_is_named(archive, name):
+    """Which of them is meant nobody can tell."""
+    values = pa.array(["7"])
+    frame = pa.Table.from_arrays([values, pa.array([1]), values], [name, "x", name])
+    with pytest.raises(UsageError, match=f"2 columns {name}") as told:
+        archive.table("customers").items(frame)
+    assert "1, 3" in told.value.why
+
+
+def test_an_image_that_is_there_twice_is_named(archive):
+    frame = pa.Table.from_arrays([pa.array(["{}"]), pa.array(["{}"])], ["image", "image"])
+    with pytest.raises(UsageError, match="2 columns image"):
+        archive.table("stock").reconcile(frame, since=NOW)
 
 
 @pytest.mark.parametrize("values", [[7.0], [float("nan")], [True]])
@@ -296,6 +336,22 @@ def test_wrong_rows_are_told_what_is_wrong(archive, rows, words):
         archive.table("stock").reconcile(rows, since=NOW, until=NOW)
     text = f"{told.value.message} {told.value.why} {told.value.hint}"
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_an_item_that_is_there_twice_is_refused(folder, archive, is_same):
+    """A table has it once: two rows would count twice, and either might be the wrong one."""
+    rows = [orjson.loads(line) for line in live(folder)]
+    again = rows[3] if is_same else rows[3] | {"bins": {"NS": ["99"]}}
+    with pytest.raises(UsageError, match="2 rows are of one item") as told:
+        archive.table("stock").reconcile([*rows, again], since=NOW, until=NOW)
+    assert rows[3]["sku"]["S"] in told.value.message
+
+
+def test_reconcile_asks_since_when(folder, archive):
+    with pytest.raises(UsageError, match="since when") as told:
+        archive.table("stock").reconcile(map(orjson.loads, live(folder)), since=None)
+    assert "2026-" in told.value.hint
 
 
 def test_rows_are_read_again_where_derived_data_goes(folder, tmp_path):
