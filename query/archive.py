@@ -164,10 +164,11 @@ class Archive:
         CorruptSegment or UnreadableArchive for evidence.
         """
         between = parse_range(since, until, during, now_ms=self._now_ms(), zone=self._zone)
-        session = self._sql.get(between)
-        if session is None:
-            session = self._sql[between] = self.sql_session(between=between)
-        return session.ask(statement)
+        if between not in self._sql:
+            # One database for all of time, and one for the range asked about last: ends such as `1h ago` never recur.
+            self._sql = {kept: session for kept, session in self._sql.items() if kept == (None, None)}
+            self._sql[between] = self.sql_session(between=between)
+        return self._sql[between].ask(statement)
 
     def schemas(self) -> "dict[str, Trail]":
         """The trails, by the name that the table of each has as a schema of SQL."""

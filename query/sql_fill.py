@@ -95,6 +95,8 @@ class TrailFilling:
         told_by = filling.rows(f"SELECT DISTINCT told_by FROM {self._name('_changes')}")  # noqa: S608  a quoted name
         self._insert(filling, "_segments", [(one, tellers[one], tellers.is_sealed(one)) for (one,) in told_by])
         self._run(filling, "changes")
+        if self._between != ALL_TIME:
+            self._run(filling, "without_states")
         return self._conflicts
 
     def baselines(self, filling: Filling) -> None:

@@ -29,6 +29,7 @@ from query.surface import (
     named_relations,
     named_schemas,
     quoted,
+    relations_after_a_dot,
 )
 from query.table import Table
 
@@ -123,14 +124,14 @@ class SqlSession:
         self._database.check(statement)
         schemas = named_schemas(statement, list(self.schemas))
         relations = named_relations(statement) if schemas else set()
-        needs_all_time = relations.intersection(OF_ALL_TIME)
+        needs_all_time = relations_after_a_dot(statement).intersection(OF_ALL_TIME) if schemas else set()
         if needs_all_time and self._between != ALL_TIME:
             raise UsageError(
                 f"{min(needs_all_time)} needs every change, and a range was given",
                 why="what an item was, and for how long, also rests on changes before and after the range",
                 hint="leave out the range, or ask changes, changes_between, history or attribute_changes",
             )
-        needs_states = not relations.isdisjoint(OF_STATES)
+        needs_states = self._between == ALL_TIME and not relations.isdisjoint(OF_STATES)
         needs_changes = needs_states or not relations.isdisjoint(OF_CHANGES)
         for schema in schemas if relations else ():
             with self._database.filling() as filling:

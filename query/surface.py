@@ -28,6 +28,7 @@ ALL_TIME: Final[Between] = (None, None)
 # Names that mean something else to the engine, as a schema or as a database.
 _TAKEN: Final = frozenset({"main", "temp", "system", "memory", "information_schema", "pg_catalog"})
 _PLACEHOLDER: Final = re.compile(r"\btrail\b(?=\.|;)")
+_AFTER_A_DOT: Final = re.compile(r'\.\s*"?([A-Za-z_][A-Za-z0-9_]*)')
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -61,6 +62,11 @@ def named_schemas(text: str, names: Sequence[str]) -> list[str]:
     """
     lowered = text.lower()
     return [name for name in names if name.lower() in lowered]
+
+
+def relations_after_a_dot(text: str) -> set[str]:
+    """Those that a statement asks, rather than says in a text or for a column of its own."""
+    return {word.lower() for word in _AFTER_A_DOT.findall(text)}.intersection(RELATIONS)
 
 
 def named_relations(text: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from random import Random
 
 import pytest
@@ -76,3 +77,28 @@ def test_sessions_of_several_ranges_do_not_mix(tmp_path):
     assert whole == before + after == counted()
     assert before
     assert after
+
+
+def test_names_that_are_put_together_find_nothing(tmp_path):
+    """What is refused by name is not there by another one; and a word is no relation."""
+    world = next(world for seed in range(SEEDS) if (world := make_world(seed)) is not None)
+    archive = Place(tmp_path, key_names=world.key_names).play(world, len(world.stages) - 1).archive()
+    for name in ("ver' || 'sions", "sta' || 'tes"):
+        asked = f"SELECT * FROM query_table('orders.{name}') WHERE (SELECT count(*) FROM orders.changes) > 0"
+        with pytest.raises(UsageError):
+            archive.sql(asked, since="2020-01-01")
+    words = "SELECT 'blame' AS compare, count(*) AS n FROM orders.changes WHERE item->>'versions' IS NULL"
+    assert archive.sql(words, since="2020-01-01").arrow().to_pylist() == archive.sql(words).arrow().to_pylist()
+
+
+def test_a_range_that_is_asked_about_no_more_is_not_kept(tmp_path, monkeypatch):
+    """Ends such as `1h ago` never recur: a process that asks all day has two databases at the most."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    world = next(world for seed in range(SEEDS) if (world := make_world(seed)) is not None)
+    archive = Place(tmp_path, key_names=world.key_names).play(world, len(world.stages) - 1).archive()
+    for day in range(1, 8):
+        for asked in ({}, {"since": f"2020-01-{day:02}"}):
+            archive.sql("SELECT count(*) FROM orders.changes", **asked).arrow()
+    gc.collect()
+    assert len([*(tmp_path / "temporary").glob("ddbtrail-sql-*")]) == 2
