@@ -68,10 +68,12 @@ def nothing_found(
     if covered_since_ms is not None:
         why = f"{table.name} is covered from {format_ms(covered_since_ms)} on"
     if not _is_covered(coverage, since_ms, until_ms, run.now_ms):
+        if covered_since_ms is not None and until_ms is not None and until_ms > covered_since_ms:
+            why = "it lies in a gap, of which no change was archived"
         return OutsideCoverage(
             f"the trail does not cover {echo_range(since_ms, until_ms, '')}",
             why=why,
-            hint="ask about a time that is covered; ddbtrail tables shows since when that is",
+            hint=f"ask about a time that is covered: ddbtrail coverage {table.name} says which that is",
         )
     if total is None:
         return NoVersion(
