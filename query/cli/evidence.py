@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -98,6 +98,7 @@ def build(
 
     Whoever gets it verifies it with sha256sum and openssl alone, or with ddbtrail evidence verify.
     """
+    from query.cli.evidence_asked import check_redaction, check_sample, read_accepted, read_scope
     from query.cli.evidence_printing import open_printer
     from query.cli.evidence_signing import open_signing
     from query.cli.invocation import Invocation
@@ -117,11 +118,10 @@ def build(
         run.settings = replace(run.settings, cache_dir=scratch.path, cache_limit_bytes=_CACHE_BYTES)
         found = run.archive.table(table, with_derived=False)
         run.note_redaction(found.name)
-        _check_redaction(run, found)
-        asked = _scope(run, found, which, key, scope)
-        if seed is not None and sample is None:
-            raise UsageError("a seed alone draws nothing", hint="type --sample 25 too")
-        accepted = _accepted(run, accept)
+        check_redaction(run, found)
+        check_sample(found, sample, seed)
+        asked = read_scope(run, found, which, key, scope)
+        accepted = read_accepted(run, accept)
         verified = _verified(run, found, asked, pinned_key)
         if _is_tampered(verified):
             return NOT_FOUND
@@ -135,66 +135,6 @@ def build(
             built = build_package(made, folder)
     _tell(run, built, package)
     return built.exit_code
-
-
-# --- what is asked ---
-
-
-def _check_redaction(run: "Invocation", table: "Trail") -> None:
-    if table.redaction.paths and run.settings.redaction_key is None:
-        raise UsageError(
-            f"attributes of {table.name} are redacted, and no redaction key is set",
-            why="masks under a key of this run alone would be others in the next package",
-            hint="set DDBTRAIL_REDACTION_KEY, or redaction_key in ddbtrail.toml",
-        )
-
-
-def _scope(run: "Invocation", table: "Trail", which: Which, key: Sequence[str], listed: str | None) -> "Scope":
-    from query.cli.histories import items_in_file
-    from query.evidence.scope import Scope
-    from query.instant import format_ms
-    from query.operations import parse_operations
-
-    since_ms, until_ms = run.resolve_range(which, lambda: table)
-    if since_ms is None or until_ms is None:
-        raise UsageError("no period was named", hint="type --during 2026-Q3, or --since and --until")
-    if until_ms > run.now_ms:
-        now = format_ms(run.now_ms // 1000 * 1000)
-        raise UsageError(
-            f"the period is not over: it ends at {format_ms(until_ms)}",
-            why="the same package could not be built again",
-            hint=f"type --since {format_ms(since_ms)} --until {now}",
-        )
-    if key and listed is not None:
-        raise UsageError("items were given in two ways", hint="type --scope FILE alone, or one --key")
-    trail = table.trail
-    return Scope(
-        table=f"{trail.account}/{trail.region}/{trail.table_name}",
-        since_ms=since_ms,
-        until_ms=until_ms,
-        item_key=table.item(named=key).item_key if key else None,
-        listed=None if listed is None else tuple(item.item_key for item in items_in_file(table, listed)),
-        ops=parse_operations(which.op),
-        attributes=which.attr,
-        actor=which.actor,
-    )
-
-
-def _accepted(run: "Invocation", named: Sequence[str]) -> "Accepted":
-    from query.evidence.shortfalls import Accepted
-    from query.when import parse_when
-
-    codes, stretches = set(), []
-    for text in named:
-        since, slash, until = text.partition("/")
-        if not slash:
-            codes.add(text)
-            continue
-        ends = [parse_when(end, now_ms=run.now_ms, zone=run.settings.tz).ms for end in (since, until)]
-        if ends[0] >= ends[1]:
-            raise UsageError(f"{text} ends before it begins", hint="type SINCE/UNTIL")
-        stretches.append((ends[0], ends[1]))
-    return Accepted(frozenset(codes), tuple(sorted(stretches)))
 
 
 # --- what is done ---
@@ -279,13 +219,14 @@ def _new_folder(package: Path, table_name: str) -> Iterator[Path]:
 
 
 def _tell(run: "Invocation", built: "Built", package: Path) -> None:
+    from query.evidence.listed import LISTED
     from query.render.text import counted, grouped
 
     written = built.written
     run.note(f"{counted(written.changes, 'change')}, {counted(written.rows, 'row')} of attributes → {package}")
-    silent = sum(count == 0 for count in built.of_listed)
-    if silent:
-        run.note(f"{counted(silent, 'item')} of the scope without a change in the period, named in the package")
+    if built.listed is not None:
+        for told in built.listed.notes():
+            run.note(f"{told}, named in {LISTED}")
     if built.proved.proofs:
         run.note(f"{counted(built.proved.proofs, 'segment')} proved against the signed log")
     if built.printed is not None and built.printed.boxes:

@@ -3,28 +3,28 @@
 Invariant: nothing that is written depends on when or where; the manifest is made of the files as they lie there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from query.completeness import Completeness
+from query.errors import QueryError
 from query.evidence.changes import Written, items_of, write_changes
+from query.evidence.listed import LISTED, Listed, ListedItem
 from query.evidence.package import MANIFEST, SIGNATURE, SIGNING_KEY, TIME_STAMP, compose_manifest, digest_of
 from query.evidence.proofs import Proved, write_proofs
 from query.evidence.report import report, shown_shortfalls
 from query.evidence.sample import MOST_ITEMS, POPULATION, Draw
-from query.evidence.scope import LISTED, Scope
+from query.evidence.scope import Scope
 from query.evidence.shortfalls import Accepted, Shortfall, exit_code, find_shortfalls
 from query.evidence.sources import source_sheet
 from query.evidence.texts import how_to_verify, query_text, versions
-from query.note_check import PublicKey, algorithm, fingerprint, public_pem
+from query.note_check import PublicKey, algorithm, check_detached, fingerprint, public_pem
 from query.render.completeness import completeness_document
 from query.render.formats import json_document, text_of
-from query.render.sheet import dump
 from query.render.text import Look
 from query.render.verification import verification_document
-from query.render.views import key_cell
 from query.seal_log import SealLog
 from query.source import Source
 from query.table import Table
@@ -38,6 +38,12 @@ CHANGES: Final = "changes.parquet"
 REPORT: Final = "REPORT.html"
 PRINTED: Final = "REPORT.pdf"
 _OF_BUILDING: Final = frozenset({"verified_at", "archive", "exit_code"})
+
+
+class NotSigned(QueryError):  # noqa: N818  as in `query.errors`
+    """Whoever signs made a signature that is not of the key in the package."""
+
+    code = "not-signed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class Built:
     written: Written
     proved: Proved
     shortfalls: tuple[Shortfall, ...]
-    of_listed: tuple[int, ...] = ()  # of each item that was listed, how many changes are in the package
+    listed: Listed | None = None
     printed: "Printed | None" = None
 
     @property
@@ -85,7 +91,8 @@ class Built:
 def build(made: Materials, folder: Path) -> Built:
     """Writes the files of a package into an empty folder.
 
-    Raises SealMismatch, CorruptSegment or UnreadableArchive for evidence, OSError for the folder.
+    Raises SealMismatch, CorruptSegment or UnreadableArchive for evidence, UsageError for a sample, NotSigned, whatever
+    `stamp` raises, OSError for the folder.
     """
     made = _drawn(made, folder)
     table, scope, redaction = made.table, made.scope, made.table.redaction
@@ -101,9 +108,9 @@ def build(made: Materials, folder: Path) -> Built:
         accepted=made.accepted,
         redaction=redaction,
     )
-    built = Built(written, proved, shortfalls, tuple(written.of_item[key] for key in scope.listed or ()))
-    if scope.listed is not None:
-        _write(folder / LISTED, *_listed(made, written))
+    built = Built(written, proved, shortfalls, _listed(scope, written))
+    if built.listed is not None:
+        _write(folder / LISTED, *(one.line(redaction) for one in built.listed.items))
     _write(folder / "source-files.csv", *text_of(source_sheet(made.source, table, scope), "csv", Look()))
     _write(folder / "coverage.json", json_document(_coverage(made, built)))
     _write(folder / "verification.json", json_document(_verification(made, built)))
@@ -126,16 +133,23 @@ def _drawn(made: Materials, folder: Path) -> Materials:
     """The same, of a sample of the items if one is to be drawn; among which, is written."""
     if made.draw is None:
         return made
-    drawn = made.draw.of(items_of(made.table, made.scope, MOST_ITEMS), made.table.redaction)
+    items, contradicted = items_of(made.table, made.scope, MOST_ITEMS)
+    drawn = made.draw.of(items, contradicted, made.table.redaction)
     _write(folder / POPULATION, *drawn.lines())
     return replace(made, scope=replace(made.scope, drawn=drawn))
 
 
-def _listed(made: Materials, written: Written) -> Iterator[str]:
-    """A line for each item that was asked about, also for those that did not change: their silence is an answer."""
-    for key in made.scope.listed or ():
-        shown = key_cell(key, made.table.redaction).shown
-        yield dump({"item_key": shown, "changes": written.of_item[key]}) + "\n"
+def _listed(scope: Scope, written: Written) -> Listed | None:
+    """What became of each item that was asked about, also of those that did not change: their silence is an answer."""
+    if scope.listed is None:
+        return None
+    contradicted = {one.item_key for one in written.conflicts}
+    return Listed(
+        tuple(
+            ListedItem(key, written.of_item[key], written.in_period.get(key, 0), key in contradicted)
+            for key in scope.listed
+        )
+    )
 
 
 def _report(made: Materials, built: Built, folder: Path) -> None:
@@ -144,7 +158,10 @@ def _report(made: Materials, built: Built, folder: Path) -> None:
     valid = _verification(made, built)["signatureValid"]
     told = {
         **shown_shortfalls(built.shortfalls),
-        "asked": list(made.scope.told(redaction, is_actor_masked=is_masked)),
+        "asked": [
+            *made.scope.told(redaction, is_actor_masked=is_masked),
+            *([] if built.listed is None else [built.listed.told()]),
+        ],
         "proofs": built.proved.proofs,
         "not_proved": built.proved.not_sealed + built.proved.left_out,
         "signature": "no key was pinned, so it was not checked" if valid is None else "valid" if valid else "NOT VALID",
@@ -170,8 +187,22 @@ def _sign(folder: Path, signing: Signing | None) -> bytes:
     manifest = compose_manifest(digests)
     (folder / MANIFEST).write_bytes(manifest)
     if signing is not None:
-        (folder / SIGNATURE).write_bytes(signing.sign(manifest.decode()))
+        (folder / SIGNATURE).write_bytes(_signature(signing, manifest))
     return manifest
+
+
+def _signature(signing: Signing, manifest: bytes) -> bytes:
+    """A signature by the key that the manifest names: whoever signs was asked for that key minutes ago."""
+    signature = signing.sign(manifest.decode())
+    try:
+        check_detached(manifest, signature, signing.public_key)
+    except ValueError as error:
+        raise NotSigned(
+            "the package was signed with another key than the one in it",
+            why=f"the signature is not one of {fingerprint(signing.public_key)}, which it was said to sign with",
+            hint="build the package again; a key in KMS can be named by its ARN, which stays its own",
+        ) from error
+    return signature
 
 
 def _coverage(made: Materials, built: Built) -> dict[str, Any]:

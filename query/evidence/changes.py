@@ -61,7 +61,7 @@ _AFTER: Final = (
 @dataclass(slots=True)
 class Written:
     """What was written. `first_of` has of each segment the first change that is in the package, without its images;
-    `of_item` counts the changes of each item, where items were listed.
+    where items were listed, `of_item` counts the changes of each, and `in_period` those that the period holds of each.
     """
 
     changes: int = 0
@@ -69,20 +69,32 @@ class Written:
     conflicts: tuple[Conflict, ...] = ()
     first_of: dict[str, Change] = field(default_factory=dict)
     of_item: Counter[str] = field(default_factory=Counter)
+    in_period: dict[str, int] = field(default_factory=dict)
 
 
-def items_of(table: Table, scope: Scope, most: int) -> set[str]:
-    """The keys of all items with changes of a scope. Raises UsageError for more than `most`, and as `write_changes`."""
-    found = set[str]()
-    for view in _changes(table, scope, Written()):
+def items_of(table: Table, scope: Scope, most: int) -> tuple[set[str], set[str]]:
+    """The keys of all items with changes of a scope, and of those among them about which evidence contradicts itself:
+    what these changed cannot be told, so all of the period and the list may have such changes.
+
+    Raises UsageError for more than `most`, and as `write_changes`.
+    """
+    found, written, named = set[str](), Written(), scope.item_keys
+    for view in _changes(table, scope, written):
         found.add(view.change.item_key)
-        if len(found) > most:
-            raise UsageError(
-                f"the scope has changes of more than {most} items",
-                why="a sample is drawn among keys in memory",
-                hint="shorten the period, or narrow it with --attr, --op or --actor",
-            )
-    return found
+        _check_number(found, most)
+    asked = None if named is None else frozenset(named)
+    contradicted = {one.item_key for one in written.conflicts if asked is None or one.item_key in asked}
+    _check_number(found | contradicted, most)
+    return found | contradicted, contradicted
+
+
+def _check_number(found: set[str], most: int) -> None:
+    if len(found) > most:
+        raise UsageError(
+            f"the scope has changes of more than {most} items",
+            why="a sample is drawn among keys in memory",
+            hint="shorten the period, or narrow it with --attr, --op or --actor",
+        )
 
 
 def write_changes(table: Table, scope: Scope, records: Path, attributes: Path) -> Written:
@@ -118,6 +130,9 @@ def _changes(table: Table, scope: Scope, written: Written) -> Iterator[ChangeVie
     with table.engine.ask() as question:
         table.reader.read(question, selection)
         written.conflicts = find_conflicts(question.rows("range_conflicts", asked), tellers)
+        if scope.listed is not None:
+            listed = {**asked, "item_keys": list(scope.listed)}
+            written.in_period = dict(question.rows("evidence_listed", listed))
         asked |= {
             "ops": None if scope.ops is None else list(scope.ops),
             "item_keys": None if scope.item_keys is None else list(scope.item_keys),

@@ -11,14 +11,15 @@ from typing import Final
 import orjson
 
 from query.diff import AttributeChange, Step, parse_path, touches
+from query.evidence.listed import LISTED
 from query.evidence.sample import Drawn
 from query.instant import format_ms
 from query.redaction import Redaction
 from query.render.text import counted
 from query.render.views import ChangeView, key_cell
 
-# The keys that a package was asked for, one a line, and how many changes it has of each.
-LISTED: Final = "scope.jsonl"
+# What stands in a command for what is masked.
+REDACTED: Final = "[redacted]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,17 @@ class Scope:
         if self.attributes:
             yield "attributes", ", ".join(self.attributes)
         if self.actor is not None:
-            yield "actor", "[redacted]" if is_actor_masked else self.actor
+            yield "actor", REDACTED if is_actor_masked else self.actor
         if self.drawn is not None:
             yield from self.drawn.told()
+
+    def is_masked(self, redaction: Redaction, *, is_actor_masked: bool) -> bool:
+        """Whether something that was asked is masked in `command`, so that it does not ask the same as it stands."""
+        return (self.actor is not None and is_actor_masked) or self._has_masked_items(redaction)
+
+    def _has_masked_items(self, redaction: Redaction) -> bool:
+        named = self.listed if self.item_key is None else (self.item_key,)
+        return any(redaction.key(key) != key for key in named or ())
 
     def command(self, redaction: Redaction, *, is_actor_masked: bool) -> str:
         """What to type for the same package, without where the archive is and where the package goes."""
@@ -86,13 +95,14 @@ class Scope:
         if self.item_key is not None:
             words += ["--key", orjson.dumps(orjson.loads(redaction.key(self.item_key))).decode()]
         if self.listed is not None:
-            words += ["--scope", LISTED]
+            # A list of masks is no list of items.
+            words += ["--scope", REDACTED if self._has_masked_items(redaction) else LISTED]
         if self.ops is not None:
             words += ["--op", ",".join(self.ops).lower()]
         for text in self.attributes:
             words += ["--attr", text]
         if self.actor is not None:
-            words += ["--actor", "[redacted]" if is_actor_masked else self.actor]
+            words += ["--actor", REDACTED if is_actor_masked else self.actor]
         if self.drawn is not None:
             words += ["--sample", str(self.drawn.draw.size), "--seed", self.drawn.draw.seed]
         return shlex.join(words)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SOFTWARE = ("ddbtrail", "duckdb", "pyarrow")
 _MOST_BOXES = 50
+_CONTRADICTED = """   Of these items evidence contradicts itself, so that the package has no change of them: see
+   "drawn, but left out" in query.txt, and the exceptions in coverage.json.
+"""
 
 
 def versions() -> list[tuple[str, str]]:
@@ -33,6 +36,9 @@ def query_text(
     is_masked = table.attribution.steps != () and redaction.covers(table.attribution.steps)
     command = scope.command(redaction, is_actor_masked=is_masked) + "".join(f" --accept {one}" for one in accepted)
     lines = [command if printed is None else f"{command} --pdf", ""]
+    if scope.is_masked(redaction, is_actor_masked=is_masked):
+        told = "what is masked in this command has to be typed as it was asked, keys and lists of keys without masks"
+        lines += [f"{told}: this package does not hold them", ""]
     lines += [f"{name}: {text}" for name, text in scope.told(redaction, is_actor_masked=is_masked)]
     lines += ["", f"actor attribute: {table.attribution.path or 'none is configured'}"]
     lines += [f"redacted: {', '.join(redaction.texts) or 'nothing'}"]
@@ -40,8 +46,8 @@ def query_text(
     lines += [f"{name} {text}" for name, text in versions()]
     if printed is not None:
         lines += [f"REPORT.pdf: {printed.software}, with fonts of the machine; boxes in it: {_boxes(printed.boxes)}"]
-    told = "\n".join(visible(line) for line in lines)
-    return f"{told}\n\n{sql('range_conflicts').strip()}\n\n{sql('evidence_changes').strip()}\n"
+    statements = ["range_conflicts", *(["evidence_listed"] if scope.listed is not None else []), "evidence_changes"]
+    return "\n\n".join(["\n".join(map(visible, lines)), *(sql(name).strip() for name in statements)]) + "\n"
 
 
 def _boxes(characters: Collection[str]) -> str:
@@ -112,7 +118,10 @@ def _of_the_sample(drawn: Drawn) -> list[str]:
         f"    LC_ALL=C sort -c {POPULATION} && head -n {number} {POPULATION}\n",
         "   To draw it again, which prints nothing if all agrees:\n",
         f"    cut -d ' ' -f 2- {POPULATION} | while read -r key; do {ranked}; done | cmp - {POPULATION}\n",
-        f"   The seed: {drawn.draw.origin}.\n",
+        f"   The seed: {drawn.draw.origin}.",
+        "   It is fixed by the period, or was given: who chooses the period, the conditions or the seed while looking",
+        "   at the changes chooses the sample. Agree on all of them before.\n",
+        *([_CONTRADICTED] if drawn.contradicted else []),
     ]
 
 

@@ -9,6 +9,8 @@ import boto3
 import moto
 import pytest
 
+from archiver.signer import load_signer
+from query.evidence.build import Signing
 from tests.querying.test_evidence import World, checked, outside
 
 __all__ = ["outside"]  # a fixture
@@ -64,3 +66,15 @@ def test_a_key_that_cannot_sign_leaves_no_package(made, kms, tmp_path, capsys, k
     assert made.build(tmp_path / "it", "--signing-key", key, *more) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "it").exists()
+
+
+def test_a_signature_of_another_key_leaves_no_package(made, tmp_path, monkeypatch, capsys):
+    """Whoever signs was asked for the public key minutes before; a package whose signature is not of it is none."""
+    told, other = (load_signer(made.folder / name) for name in ("package", "p256"))
+    for signer, code in ((other, 4), (told, 0)):
+        signing = Signing(told.public_key, lambda text, signer=signer: signer.sign("it", text).signature)
+        monkeypatch.setattr("query.cli.evidence_signing.open_signing", lambda *_, signing=signing: signing)
+        assert made.build(tmp_path / "it", "--signing-key", "whatever") == code
+        assert (tmp_path / "it").exists() == (code == 0)
+        assert ("signed with another key than the one in it" in capsys.readouterr().err) == (code == 4)
+    assert checked(tmp_path / "it", "--pinned-key", str(made.folder / "package.pub")) == 0

@@ -143,10 +143,13 @@ def test_an_auditor_draws_it_again_without_this_software(made, tmp_path):
         (("--sample", "1", "--seed", "a'b"), "is no seed"),
         (("--scope", "nowhere.jsonl"), "could not read nowhere.jsonl"),
         (("--scope", "nowhere.jsonl", "--key", "pk=A"), "given in two ways"),
+        (("--scope", "empty.jsonl"), "no item is listed in empty.jsonl"),
     ],
 )
-def test_what_cannot_be_asked(made, tmp_path, capsys, more, words):
-    """Exit code 2, and nothing is left behind."""
+def test_what_cannot_be_asked(made, tmp_path, capsys, monkeypatch, more, words):
+    """Exit code 2 before anything is verified, and nothing is left behind."""
+    (tmp_path / "empty.jsonl").write_text("\n")
+    monkeypatch.setattr("query.verify.verifier.verify", None)
     assert made.build(tmp_path / "it", *more, period=PERIOD) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "it").exists()
@@ -160,21 +163,35 @@ def test_a_period_that_is_not_sealed_gives_no_seed(made, tmp_path, capsys):
     assert made.build(tmp_path / "it", "--sample", "1", "--seed", "x", "--accept", "gap", period=beyond) in {0, 3}
 
 
-def test_what_is_redacted_is_in_neither_list(made, tmp_path, monkeypatch):
-    """Keys too, by masks that last; the sample is drawn by the masked keys, so that anybody can draw it again."""
+def test_what_is_redacted_is_not_in_the_list(made, tmp_path, monkeypatch):
+    """Keys too, by masks that last; the counts are those of the items behind the masks."""
     monkeypatch.setenv("DDBTRAIL_REDACTION_KEY", "00" * 32)
     named = f'[archives.it]\nurl = "{made.archive}"\n[archives.it.tables.orders]\nredact = ["pk"]\n'
     (tmp_path / "ddbtrail.toml").write_text(named)
-    (tmp_path / "asked.jsonl").write_text("".join(json.dumps({"pk": item}) + "\n" for item in (MARKUP, "A", FORMULA)))
-    more = ("--scope", str(tmp_path / "asked.jsonl"), "--sample", "2", "--seed", "1", "--pinned-key")
-    tokens = ("-a", "it", *PERIOD, "-O", str(tmp_path / "it"), *more, str(made.folder / "log.pub"))
-    assert run(["evidence", "build", "orders", *tokens]) == 0
-    shown = population(tmp_path / "it")
-    assert [rank for rank, _ in shown] == sorted(sha256(f"1\n{key}".encode()).hexdigest() for _, key in shown)
-    assert len(shown) == 3
-    for name in ("population.txt", "scope.jsonl"):
-        text = (tmp_path / "it" / name).read_text()
-        assert not [item for item in (MARKUP, FORMULA, '"A"') if item in text]
+    items = (MARKUP, "A", FORMULA)
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps({"pk": item}) + "\n" for item in items))
+    more = ("--scope", str(tmp_path / "asked.jsonl"), "--pinned-key", str(made.folder / "log.pub"))
+    assert run(["evidence", "build", "orders", "-a", "it", *PERIOD, "-O", str(tmp_path / "it"), *more]) == 0
+    text = (tmp_path / "it" / "scope.jsonl").read_text()
+    assert [json.loads(line)["changes"] for line in text.splitlines()] == [changed()[item] for item in items]
+    assert not [item for item in (MARKUP, FORMULA, '"A"') if item in text]
+
+
+def test_a_seed_is_worth_what_was_agreed_on(made, tmp_path):
+    """A period a little longer may reach another head: whoever may choose it may choose the sample, and is told so."""
+    made.seal(later=2 * HOUR)
+    seeds = set()
+    for minutes in (0, 90):
+        until = f"@{START + 14 * HOUR + minutes * 60}"
+        more = ("--sample", "1", "--accept", "gap")
+        period = ("--since", PERIOD[1], "--until", until)
+        assert made.build(tmp_path / str(minutes), *more, period=period) in {0, 3}
+        told = (tmp_path / str(minutes) / "HOW-TO-VERIFY.txt").read_text()
+        assert "who chooses the period" in told
+        assert "Agree on all of them before" in told
+        command = (tmp_path / str(minutes) / "query.txt").read_text().splitlines()[0].split()
+        seeds.add(command[command.index("--seed") + 1])
+    assert len(seeds) == 2
 
 
 # --- what lies beside the period ---
