@@ -118,7 +118,9 @@ def _is_same(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> bo
 
 def _of_map(old: Mapping[str, Any], new: Mapping[str, Any], above: tuple[Step, ...]) -> Iterator[AttributeChange]:
     for name in sorted({*old, *new}):
-        yield from _of_value(old.get(name), new.get(name), (*above, name))
+        before, after = old.get(name), new.get(name)
+        if before != after:  # as most are not: no walk begins for those
+            yield from _of_value(before, after, (*above, name))
 
 
 def _of_list(old: Sequence[Any], new: Sequence[Any], above: tuple[Step, ...]) -> Iterator[AttributeChange]:

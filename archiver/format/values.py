@@ -199,6 +199,8 @@ def plain(value: Mapping[str, Any]) -> Any:
     """
     ((tag, content),) = value.items()
     match tag:
+        case "S":
+            return content
         case "N":
             return _plain_number(content)
         case "NULL":
@@ -221,7 +223,11 @@ def _plain_number(text: str) -> orjson.Fragment:
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The plain twin of an image, a key or a map, names in order; give it to `orjson.dumps`."""
-    return {name: plain(attributes[name]) for name in sorted(attributes)}
+    made = {}
+    for name in sorted(attributes):
+        value = attributes[name]
+        made[name] = value["S"] if "S" in value else plain(value)  # most are text: no call for those
+    return made
 
 
 def native(value: Mapping[str, Any]) -> Any:

@@ -10,28 +10,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from archiver.format.values import plain
 from query.answer import Change
 from query.conflicts import Conflict, find_conflicts
-from query.diff import AttributeChange
 from query.errors import UsageError
 from query.evidence.scope import Scope
 from query.history import change_of
 from query.plan import changes_between
-from query.render.formats import delimited_head, delimited_line, write_parquet
+from query.render.formats import delimited_cells, write_parquet
 from query.render.records import CHANGE_COLUMNS
-from query.render.sheet import Column, Json, Sheet
+from query.render.sheet import Column, Json, Sheet, as_text, dump
 from query.render.views import ChangeView, key_cell
 from query.table import Table
 
 _ROWS_AT_ONCE: Final = 1_000
 # A spreadsheet takes a file for UTF-8 if it begins so.
 _BOM: Final = "\ufeff"
-
-
-def _side(attribute: AttributeChange | None, name: str) -> Json | None:
-    value = None if attribute is None else getattr(attribute, f"{name}_value")
-    return None if value is None else Json(plain(value))
 
 
 # In words: a lone + or - in a cell would be taken for the beginning of a formula.
@@ -42,12 +35,7 @@ _BEFORE: Final = (
     Column("op", lambda view: view.change.op),
     Column("item_key", lambda view: Json(key_cell(view.change.item_key, view.redaction).shown), "json"),
 )
-_OF_ATTRIBUTE: Final = (
-    Column("path", lambda one: one and one.path),
-    Column("kind", lambda one: one and _KINDS[one.kind]),
-    Column("old", lambda one: _side(one, "old"), "json"),
-    Column("new", lambda one: _side(one, "new"), "json"),
-)
+_OF_ATTRIBUTE: Final = ("path", "kind", "old", "new")
 _AFTER: Final = (
     Column("actor", lambda view: view.made_by.name),
     Column("actor_source", lambda view: view.made_by.source),
@@ -104,13 +92,14 @@ def write_changes(table: Table, scope: Scope, records: Path, attributes: Path) -
     """
     written = Written()
     with attributes.open("w", encoding="utf-8", newline="") as file:
-        file.write(_BOM + delimited_head((*_BEFORE, *_OF_ATTRIBUTE, *_AFTER)))
+        before, after = ([column.name for column in columns] for columns in (_BEFORE, _AFTER))
+        file.write(f"{_BOM}{delimited_cells((*before, *_OF_ATTRIBUTE, *after))}\n")
 
         def noted() -> Iterator[ChangeView]:
             for view in _changes(table, scope, written):
-                for line in _lines(scope, view):
-                    file.write(line)
-                    written.rows += 1
+                lines = _lines(scope, view)
+                file.writelines(lines)
+                written.rows += len(lines)
                 written.changes += 1
                 if scope.listed is not None:
                     written.of_item[view.change.item_key] += 1
@@ -145,15 +134,24 @@ def _changes(table: Table, scope: Scope, written: Written) -> Iterator[ChangeVie
                     yield view
 
 
-def _lines(scope: Scope, view: ChangeView) -> Iterator[str]:
+def _lines(scope: Scope, view: ChangeView) -> list[str]:
     """A line for each attribute; one for a change that touches none, or does not tell, so that none is left out.
 
     What all lines of a change have in common is written as text once.
     """
-    before, after = (delimited_line(columns, view).removesuffix("\n") for columns in (_BEFORE, _AFTER))
-    for attribute in scope.attribute_changes(view) or (None,):
-        of_attribute = delimited_line(_OF_ATTRIBUTE, attribute).removesuffix("\n")
-        yield f"{before},{of_attribute},{after}\n"
+    before, after = (delimited_cells([as_text(column, view) for column in columns]) for columns in (_BEFORE, _AFTER))
+    found = _of_attributes(scope, view) or [("",) * len(_OF_ATTRIBUTE)]
+    return [f"{before},{delimited_cells(texts)},{after}\n" for texts in found]
+
+
+def _of_attributes(scope: Scope, view: ChangeView) -> list[tuple[str, ...]]:
+    """The cells of `_OF_ATTRIBUTE` for each attribute that is asked about."""
+    both = zip(view.changes or (), view.plain_changes or (), strict=True)
+    return [
+        (one.path, _KINDS[one.kind], *(dump(plain[side]) if side in plain else "" for side in ("old", "new")))
+        for one, plain in both
+        if scope.asks_about(one)
+    ]
 
 
 def _without_images(change: Change) -> Change:

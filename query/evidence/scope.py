@@ -4,7 +4,7 @@ Invariant: a scope is spelled with instants only, so that asking again later ask
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -55,12 +55,9 @@ class Scope:
         is_by = self.actor is None or view.made_by.name == self.actor
         return is_by and (not self.paths or view.is_about(self.paths))
 
-    def attribute_changes(self, view: ChangeView) -> Sequence[AttributeChange]:
-        """What of a change is asked about; nothing where the stream carried no images."""
-        found = view.changes or ()
-        if not self.paths:
-            return found
-        return [one for one in found if any(touches(one.steps, path) for path in self.paths)]
+    def asks_about(self, change: AttributeChange) -> bool:
+        """Whether a change of an attribute is one of those that are asked about."""
+        return not self.paths or any(touches(change.steps, path) for path in self.paths)
 
     def told(self, redaction: Redaction, *, is_actor_masked: bool) -> Iterator[tuple[str, str]]:
         """The scope as pairs of names and texts; what is masked in answers is masked here."""

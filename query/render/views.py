@@ -3,7 +3,7 @@
 Invariant: every image, key and value that leaves a view has passed its redaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import orjson
 from archiver.format.values import plain, plain_attributes
 from query.actor import Actor
 from query.answer import Change, State, Version
-from query.diff import AttributeChange, Step, changed_attributes, changes, touches
+from query.diff import AttributeChange, Step, changes, touches
 from query.instant import Instant, format_ms
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.render.sheet import Json
@@ -42,13 +42,64 @@ class ChangeView:
         """What differs, None where an image is missing."""
         if not self.is_comparable:
             return None
-        found = changes(self.change.old_image, self.change.new_image)
-        return tuple(self.redaction.change(one) for one in found)
+        found = changes(self._old, self._new)
+        return tuple(self.redaction.change(one) for one in found) if self.redaction.paths else found
 
     @cached_property
+    def plain_changes(self) -> list[dict[str, Any]] | None:
+        """The same with plain values, one for one."""
+        return None if self.changes is None else [plain_change(one) for one in self.changes]
+
+    @property
     def changed_attributes(self) -> tuple[str, ...] | None:
         """The names of the top-level attributes that differ, None where an image is missing."""
-        return changed_attributes(self.change.old_image, self.change.new_image) if self.is_comparable else None
+        return None if self.changes is None else tuple(dict.fromkeys(str(one.steps[0]) for one in self.changes))
+
+    @property
+    def item(self) -> Json | None:
+        """The plain twin of the image after."""
+        if self.redaction.paths:
+            return _plain(self.new_image)
+        if self._new is None or self._old is None:
+            return _plain(self.new_image, self._new)
+        # What did not change, as most does not, is not made twice.
+        old, made = self._old, self._plain_old
+        return Json(
+            {
+                name: made[name] if old.get(name) == self._new[name] else plain(self._new[name])
+                for name in sorted(self._new)
+            }
+        )
+
+    @property
+    def old_item(self) -> Json | None:
+        """The plain twin of the image before."""
+        if self.redaction.paths:
+            return _plain(self.old_image)
+        return None if self._old is None else Json(self._plain_old)
+
+    @cached_property
+    def new_image(self) -> str | None:
+        """The image after, masked."""
+        return self.redaction.image(self.change.new_image)
+
+    @cached_property
+    def old_image(self) -> str | None:
+        """The image before, masked."""
+        return self.redaction.image(self.change.old_image)
+
+    # Made once, not masked: what differs is found before anything is masked.
+    @cached_property
+    def _plain_old(self) -> dict[str, Any]:
+        return plain_attributes(self._old or {})
+
+    @cached_property
+    def _old(self) -> Mapping[str, Any] | None:
+        return None if self.change.old_image is None else orjson.loads(self.change.old_image)
+
+    @cached_property
+    def _new(self) -> Mapping[str, Any] | None:
+        return None if self.change.new_image is None else orjson.loads(self.change.new_image)
 
     def is_about(self, paths: Sequence[Sequence[Step]]) -> bool:
         """Whether it touches one of some attributes; a change that cannot tell what it changed may."""
@@ -102,8 +153,12 @@ def key_cell(item_key: str, redaction: Redaction) -> Json:
 
 def item_cell(image: str | None, redaction: Redaction) -> Json | None:
     """The plain twin of an image."""
-    masked = redaction.image(image)
-    return None if masked is None else Json(plain_attributes(orjson.loads(masked)))
+    return _plain(redaction.image(image))
+
+
+def _plain(masked: str | None, parsed: Mapping[str, Any] | None = None) -> Json | None:
+    """The plain twin of what is masked, which may have been parsed already."""
+    return None if masked is None else Json(plain_attributes(orjson.loads(masked) if parsed is None else parsed))
 
 
 def image_cell(image: str | None, redaction: Redaction) -> Json | None:
@@ -123,13 +178,17 @@ def event_cell(event: str, redaction: Redaction) -> Json:
 
 def changes_cell(view: ChangeView) -> Json | None:
     """`[{"path", "old", "new"}]` with plain values, None where an image is missing."""
-    return None if view.changes is None else Json([plain_change(change) for change in view.changes])
+    return None if view.plain_changes is None else Json(view.plain_changes)
 
 
 def plain_change(change: AttributeChange) -> dict[str, Any]:
     """One changed attribute with plain values; a side that holds none is left out, since null is a value."""
-    sides = {"old": change.old_value, "new": change.new_value}
-    return {"path": change.path} | {side: plain(value) for side, value in sides.items() if value is not None}
+    made: dict[str, Any] = {"path": change.path}
+    if change.old_value is not None:
+        made["old"] = plain(change.old_value)
+    if change.new_value is not None:
+        made["new"] = plain(change.new_value)
+    return made
 
 
 def difference_document(

@@ -12,16 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.format.layout import Trail
+from archiver.format.values import plain_attributes
 from query.answer import Basis, Change, Outcome, State
+from query.diff import changed_attributes
 from query.errors import UsageError
 from query.redaction import Redaction
-from query.render.formats import text_of, write_parquet
+from query.render.formats import delimited_cells, text_of, write_parquet
 from query.render.ids import short_ids
 from query.render.records import change_sheet, difference_sheet, state_sheet
 from query.render.story import Telling, heading, patch_lines, story
 from query.render.text import Look, elide, grouped, size_text, visible, width_of
 from query.render.views import ChangeView, StateView
 from query.when import parse_when_or_rev
+from tests.querying.test_diff import IMAGES
 
 AT_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
 EVIL = "=cmd|'/c calc'!A1 \x1b[31mred\x9b2J \u202egnp.exe <script>alert(1)</script> | `x`"
@@ -130,6 +133,26 @@ def test_csv_holds_json_as_text(output, delimiter):
     assert rows[0]["changed_at"] == "2026-09-21T14:13:20Z"
     assert rows[0]["actor"] == ""
     assert rows[0]["item"] == f'{{"pk":"CUST#7","status":"PAID","tags":["a","b"],"total":{HUGE}}}'
+
+
+@given(st.lists(st.text("a ,;\"'\r\n\t\\\u00e9", max_size=6), min_size=1, max_size=4), st.sampled_from(",\t"))
+def test_csv_is_what_python_writes(texts, delimiter):
+    """Its writer is the model: what it quotes is quoted, and nothing else is."""
+    harmless = [f"'{text}" if text[:1] in {*"\t\r\n"} and text else text for text in texts]
+    model = io.StringIO()
+    csv.writer(model, delimiter=delimiter, lineterminator="\r\n").writerow(harmless)
+    assert f"{delimited_cells(texts, delimiter)}\r\n" == model.getvalue()
+
+
+@given(IMAGES, IMAGES)
+def test_what_is_made_once_is_what_each_image_says(old, new):
+    """Twins and names of one change share their work: each is still that of its own image."""
+    op = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
+    row = ChangeView(make_change(old, new, op=op))
+    assert row.changed_attributes == (None if old is new is None else changed_attributes(old, new))
+    for cell, image in ((row.item, new), (row.old_item, old)):
+        assert (cell and cell.text) == (None if image is None else orjson.dumps(plain_attributes(image)).decode())
+    assert (row.old_image, row.new_image) == (row.change.old_image, row.change.new_image)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1-1", "-1-1", "@SUM(A1)", "\tx", "\rx", "\uff1d1", "-"])
