@@ -135,7 +135,7 @@ def test_an_item_told_in_two_ways_may_be_drawn(torn, tmp_path, capsys, size, mor
     named = 'drawn, but left out: evidence contradicts itself: {"pk":{"S":"A"}}'
     assert named in (tmp_path / "it" / "query.txt").read_text()
     assert "drawn, but left out" in (tmp_path / "it" / "REPORT.html").read_text()
-    assert "Of these items evidence contradicts itself" in (tmp_path / "it" / "HOW-TO-VERIFY.txt").read_text()
+    assert "Of some that were drawn evidence contradicts itself" in (tmp_path / "it" / "HOW-TO-VERIFY.txt").read_text()
     capsys.readouterr()
 
 
