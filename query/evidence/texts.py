@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SOFTWARE = ("ddbtrail", "duckdb", "pyarrow")
 _MOST_BOXES = 50
-_CONTRADICTED = """   Of some that were drawn evidence contradicts itself, so that the package has no change of them: see
+_CONTRADICTED = """   Of some that were drawn evidence contradicts itself, so the package has no change of them: see
    "drawn, but left out" in query.txt, and the exceptions in coverage.json.
 """
 
