@@ -14,6 +14,7 @@ from archiver.format.layout import Trail
 from archiver.format.values import native_attributes, plain_attributes
 from query.actor import NOBODY_NAMED, Actor, Attribution
 from query.diff import Step, changes, touches
+from query.masked import Masked
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.shown import Shown
 
@@ -42,8 +43,8 @@ class Basis(StrEnum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+@dataclass(frozen=True, slots=True, repr=False)
+class Change(Masked):
     """One change record as evidence holds it, duplicates removed. JSON columns are canonical text; times epoch ms.
 
     `effective_ms` is the running maximum of `changed_at_ms` along the item's changes; `segment` the object of evidence
@@ -67,6 +68,7 @@ class Change:
     tellers: "Tellers" = field(repr=False, compare=False)
     told_by: int = field(repr=False, compare=False)
     attribution: Attribution = field(default=NOBODY_NAMED, repr=False, compare=False)
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
     @property
     def segment(self) -> str:
@@ -112,8 +114,8 @@ class Change:
         return self.made_by.source
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+@dataclass(frozen=True, slots=True, repr=False)
+class State(Masked):
     """One item at one instant: the outcome, and what it rests on.
 
     `image` is canonical DynamoDB JSON, present exactly when the outcome is `existed` or a best-effort guess says so;
@@ -130,10 +132,11 @@ class State:
     changed_at_ms: int | None = None
     valid_from_ms: int | None = None
     is_guess: bool = False
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Version(Shown):
+@dataclass(frozen=True, slots=True, repr=False)
+class Version(Masked, Shown):
     """One state of one item between two changes. `item` is Python objects (exact), `raw` the DynamoDB JSON untouched.
 
     `valid_from_ms` and `valid_to_ms` are effective times in epoch ms; None means open (not known, or still current).

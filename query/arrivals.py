@@ -54,11 +54,11 @@ def _read(table: "Table", segments: list[SegmentFile], seen: set[str]) -> Arrive
     tellers = table.reader.tellers(selection)
     with table.engine.ask() as question:
         table.reader.read_segments(question, segments)
-        found = find_conflicts(question.rows("range_conflicts", EVER), tellers)
+        found = find_conflicts(question.rows("range_conflicts", EVER), tellers, table.redaction)
         told = {"fresh": fresh, "conflicting": [conflict.item_key for conflict in found]}
         rows = [row for batch in question.batches("arrived", told) for row in batch.to_pylist()]
     is_new = {segments[number].stored.name for number in fresh}
     return Arrived(
-        tuple(change_of(table.trail, row, tellers, table.attribution) for row in rows),
+        tuple(change_of(table.trail, row, tellers, table.attribution, table.redaction) for row in rows),
         tuple(conflict for conflict in found if is_new.intersection(conflict.segments)),
     )

@@ -8,7 +8,7 @@ did not exist.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -17,6 +17,7 @@ from query.answer import Change, Version
 from query.coverage import TableEnd
 from query.diff import Step, at_path, changes, compose_path
 from query.instant import Instant
+from query.masked import Masked
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
 from query.shown import Tabular
@@ -33,8 +34,8 @@ Image = Mapping[str, Any]
 _ABSENT: Final[Image] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Blame:
+@dataclass(frozen=True, slots=True, repr=False)
+class Blame(Masked):
     """One attribute: its value (DynamoDB JSON, None if it is removed), and the change that set it so.
 
     `change` is None where no recorded change can be blamed; `reason` says why, or that blame rests on a neighbour.
@@ -50,6 +51,7 @@ class Blame:
     since_ms: int | None
     until_ms: int | None
     times_changed: int
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
     @property
     def is_removed(self) -> bool:
@@ -57,9 +59,9 @@ class Blame:
         return self.value is None
 
 
-@dataclass(frozen=True, slots=True)
-class ItemBlame(Tabular):
-    """The attributes of one item, to be counted, indexed and iterated."""
+@dataclass(frozen=True, slots=True, repr=False)
+class ItemBlame(Masked, Tabular):
+    """The attributes of one item, to be counted, indexed, iterated, and sliced into fewer."""
 
     rows: tuple[Blame, ...]
     table_name: str
@@ -72,8 +74,9 @@ class ItemBlame(Tabular):
     def __iter__(self) -> Iterator[Blame]:
         return iter(self.rows)
 
-    def __getitem__(self, index: int) -> Blame:
-        return self.rows[index]
+    # As of a history, not `@overload`.
+    def __getitem__(self, index: int | slice) -> Any:
+        return self.rows[index] if isinstance(index, int) else replace(self, rows=self.rows[index])
 
 
 @dataclass(slots=True)

@@ -117,7 +117,8 @@ def change_stat(
             has_repeated = find_repeated(question, kinds, selection.runs)
             conflicts: tuple[Conflict, ...] = ()
             if has_repeated:
-                conflicts = find_conflicts(question.rows("stat_conflicts"), table.reader.tellers(selection))
+                tellers = table.reader.tellers(selection)
+                conflicts = find_conflicts(question.rows("stat_conflicts"), tellers, table.redaction)
                 question.set("conflicting", [conflict.item_key for conflict in conflicts])
                 question.run("stat_dropped")
             question.run("stat_chosen")

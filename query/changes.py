@@ -65,10 +65,11 @@ def changes_of(
         tellers = table.reader.tellers(selection)
         with table.engine.ask() as question:
             table.reader.read(question, selection)
-            conflicts = find_conflicts(question.rows("range_conflicts", ends), tellers)
+            conflicts = find_conflicts(question.rows("range_conflicts", ends), tellers, table.redaction)
             told = {**values, "conflicting": [conflict.item_key for conflict in conflicts]}
             rows = [row for batch in question.batches("range_changes", told) for row in batch.to_pylist()]
-        return [change_of(table.trail, row, tellers, table.attribution) for row in rows], conflicts
+        found = [change_of(table.trail, row, tellers, table.attribution, table.redaction) for row in rows]
+        return found, conflicts
 
     found, conflicts = table.asked(read)
     if where is not None:

@@ -76,7 +76,9 @@ class Collection(Versioned):
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
         """The changes of the collection that evidence contradicts itself about."""
-        return tuple(conflict for rows in self._rows.values() for conflict in conflicts_of(rows, self._tellers))
+        return tuple(
+            conflict for rows in self._rows.values() for conflict in conflicts_of(rows, self._tellers, self.redaction)
+        )
 
     def items(self) -> list[Item]:
         """The items of the collection that have a recorded change, in order of item key."""
@@ -90,7 +92,8 @@ class Collection(Versioned):
             for rows in self._rows.values()
             if not conflicts_of(rows, self._tellers)
             for version in versions_of(
-                changes_of_item(self.table.trail, rows, self._tellers, self.table.attribution), self.redaction
+                changes_of_item(self.table.trail, rows, self._tellers, self.table.attribution, self.redaction),
+                self.redaction,
             )
         ]
         versions.sort(key=lambda version: (version.change.order, version.item_key) if version.change else ((), ""))

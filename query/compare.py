@@ -7,7 +7,7 @@ row; it is named in `unknown`, or in `conflicts`.
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -19,7 +19,9 @@ from query.derived.by_key import Wanted
 from query.diff import AttributeChange, changed_attributes, changes
 from query.engine import Question
 from query.instant import Instant
+from query.masked import Masked
 from query.plan import neighbours
+from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
 from query.shown import Tabular
 from query.state import reconstruct
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 DiffType = Literal["added", "removed", "modified"]
 
 
-@dataclass(frozen=True, slots=True)
-class ItemChange:
+@dataclass(frozen=True, slots=True, repr=False)
+class ItemChange(Masked):
     """One item that differs. Images are canonical DynamoDB JSON, None where the item did not exist.
 
     `change_id` and `changed_at_ms` (epoch ms) are of the change that left the newer state, if one is recorded.
@@ -43,6 +45,7 @@ class ItemChange:
     new_image: str | None
     change_id: str | None
     changed_at_ms: int | None
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
     @property
     def diff_type(self) -> DiffType:
@@ -52,7 +55,8 @@ class ItemChange:
     @property
     def changes(self) -> tuple[AttributeChange, ...]:
         """Every attribute that differs."""
-        return changes(self.old_image, self.new_image)
+        found = changes(self.old_image, self.new_image)
+        return tuple(replace(one, redaction=self.redaction) for one in found) if self.redaction.paths else found
 
     @property
     def changed_attributes(self) -> tuple[str, ...]:
@@ -80,7 +84,7 @@ class Comparison(Tabular):
     def __iter__(self) -> Iterator[ItemChange]:
         for batch in self._question.batches("compared_states"):
             for row in batch.to_pylist():
-                change = ItemChange(**row)
+                change = ItemChange(**row, redaction=self.redaction)
                 if change.diff_type != "modified" or not same_attributes(change.old_image, change.new_image):
                     yield change
 

@@ -6,17 +6,19 @@ duplicates.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from archiver.format.values import same_attributes
+from query.masked import Masked
+from query.redaction import NOTHING_REDACTED, Redaction
 
 # The range of `range_conflicts.sql` that holds every change.
 EVER: Final = {"since_ms": -(1 << 62), "until_ms": 1 << 62}
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+@dataclass(frozen=True, slots=True, repr=False)
+class Conflict(Masked):
     """One change that rows of evidence contradict each other about: never chosen between.
 
     `segments` are the objects that tell of it, `differs` the columns in which they do.
@@ -27,6 +29,7 @@ class Conflict:
     sequence_number: str
     segments: tuple[str, ...]
     differs: tuple[str, ...]
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
 
 class Names(Protocol):
@@ -38,9 +41,10 @@ class Names(Protocol):
 def find_conflicts(
     rows: Sequence[tuple[str, str, str, str, int, str | None, str | None, int]],
     names: Names,
+    redaction: Redaction = NOTHING_REDACTED,
 ) -> tuple[Conflict, ...]:
     """The changes whose rows differ as values. A row: item key, label, sequence number, operation, creation time in ms,
-    old and new image, and which segment tells of it, by `names`.
+    old and new image, and which segment tells of it, by `names`. `redaction` is theirs where they are shown.
     """
     told: dict[tuple[str, str, str], list[tuple[str, int, str | None, str | None, int]]] = defaultdict(list)
     for item_key, label, sequence_number, *rest in rows:
@@ -51,7 +55,7 @@ def find_conflicts(
         differs = {name for other in versions[1:] for name in _differences(first, other)}
         if differs:
             segments = tuple(dict.fromkeys(names[version[4]] for version in versions))
-            conflicts.append(Conflict(item_key, label, sequence_number, segments, tuple(sorted(differs))))
+            conflicts.append(Conflict(item_key, label, sequence_number, segments, tuple(sorted(differs)), redaction))
     return tuple(conflicts)
 
 

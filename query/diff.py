@@ -10,13 +10,17 @@ A path names one attribute and no other: `parse_path(compose_path(steps)) == ste
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
 from archiver.format.values import comparable, native
 from query.errors import UsageError
+from query.masked import Masked
+
+if TYPE_CHECKING:
+    from query.redaction import Redaction
 
 Kind = Literal["+", "-", "~"]
 Step = str | int  # the name of an attribute in a map, or a place in a list, counted from 0
@@ -30,8 +34,8 @@ _STEP: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AttributeChange:
+@dataclass(frozen=True, slots=True, repr=False)
+class AttributeChange(Masked):
     """One attribute that was added (`+`), removed (`-`) or changed (`~`).
 
     `old_value` and `new_value` are DynamoDB JSON (`{"S": "PAID"}`), None on the side where there is none.
@@ -42,6 +46,7 @@ class AttributeChange:
     old_value: Mapping[str, Any] | None
     new_value: Mapping[str, Any] | None
     steps: tuple[Step, ...]
+    redaction: "Redaction | None" = field(default=None, repr=False, compare=False)
 
     @property
     def old(self) -> Any:

@@ -29,13 +29,13 @@ def changes_of_item(
     redaction: Redaction = NOTHING_REDACTED,
 ) -> list[Change]:
     """The changes of one item in order, with effective times. Raises IdentityConflict if rows contradict each other."""
-    conflicts = conflicts_of(rows, tellers)
+    conflicts = conflicts_of(rows, tellers, redaction)
     if conflicts:
         raise conflict_error(conflicts, redaction)
     changes: list[Change] = []
     # Of several rows that tell of a change, one that is sealed.
     for row in sorted(rows, key=lambda row: (row["stream_label"], row["sequence_number"], _is_unsealed(row, tellers))):
-        change = change_of(trail, row, tellers, attribution)
+        change = change_of(trail, row, tellers, attribution, redaction)
         if changes and changes[-1].order == change.order:
             continue
         effective_ms = max(change.changed_at_ms, changes[-1].effective_ms) if changes else change.changed_at_ms
@@ -48,7 +48,13 @@ def _is_unsealed(row: Row, tellers: Tellers) -> bool:
     return tellers.is_sealed(row["told_by"]) is False
 
 
-def change_of(trail: Trail, row: Row, tellers: Tellers, attribution: Attribution = NOBODY_NAMED) -> Change:
+def change_of(
+    trail: Trail,
+    row: Row,
+    tellers: Tellers,
+    attribution: Attribution = NOBODY_NAMED,
+    redaction: Redaction = NOTHING_REDACTED,
+) -> Change:
     """One row as a change; its effective time is that of the row alone."""
     return Change(
         trail=trail,
@@ -68,10 +74,13 @@ def change_of(trail: Trail, row: Row, tellers: Tellers, attribution: Attribution
         tellers=tellers,
         told_by=row["told_by"],
         attribution=attribution,
+        redaction=redaction,
     )
 
 
-def conflicts_of(rows: Sequence[Row], tellers: Tellers) -> tuple[Conflict, ...]:
+def conflicts_of(
+    rows: Sequence[Row], tellers: Tellers, redaction: Redaction = NOTHING_REDACTED
+) -> tuple[Conflict, ...]:
     """The changes that rows contradict each other about."""
     columns = (
         "item_key",
@@ -83,7 +92,7 @@ def conflicts_of(rows: Sequence[Row], tellers: Tellers) -> tuple[Conflict, ...]:
         "new_image",
         "told_by",
     )
-    return find_conflicts([tuple(row[column] for column in columns) for row in rows], tellers)
+    return find_conflicts([tuple(row[column] for column in columns) for row in rows], tellers, redaction)
 
 
 def conflict_error(conflicts: Sequence[Conflict], redaction: Redaction = NOTHING_REDACTED) -> IdentityConflict:
@@ -100,7 +109,8 @@ def conflict_error(conflicts: Sequence[Conflict], redaction: Redaction = NOTHING
 class History(Tabular):
     """Versions of one item, newest first unless asked the other way round.
 
-    To be counted, indexed, sliced and iterated; no `Sequence` by name: polars would not take that for a table.
+    To be counted, indexed, iterated, and sliced into a shorter one; no `Sequence` by name: polars would not take that
+    for a table.
     `total` counts the item's changes in all, `first_change` is the first one recorded, whatever was selected.
     """
 
@@ -124,7 +134,15 @@ class History(Tabular):
 
     # Not `@overload`: its registry outlives modules, and DuckDB then complains on stderr when the process ends.
     def __getitem__(self, index: int | slice) -> Any:
-        return self._versions[index]
+        if isinstance(index, int):
+            return self._versions[index]
+        return History(
+            self._versions[index],
+            total=self.total,
+            first_change=self.first_change,
+            plan=self.plan,
+            redaction=self.redaction,
+        )
 
     def __iter__(self) -> Iterator[Version]:
         return iter(self._versions)

@@ -21,6 +21,7 @@ from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCovera
 from query.explain import explain
 from query.history import changes_of_item, conflict_error, versions_of
 from query.instant import Instant
+from query.masked import Masked
 from query.plan import ReadPlan, plan_item
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 _RAISE: Final = object()
 
 
-@dataclass(frozen=True, slots=True)
-class ItemState(Shown):
+@dataclass(frozen=True, slots=True, repr=False)
+class ItemState(Masked, Shown):
     """The state of an item at a moment, the version that was valid then (if a change began it), and why, in words.
 
     `is_sealed`: every change of the item is sealed, and every baseline that was asked; None in a trail without seals.
@@ -50,8 +51,8 @@ class ItemState(Shown):
     redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Diff(Tabular):
+@dataclass(frozen=True, slots=True, repr=False)
+class Diff(Masked, Tabular):
     """What differs between two versions of an item; None stands for "no item"."""
 
     item_key: str
@@ -145,8 +146,8 @@ class Item(Versioned):
             state = next(iter(states.all()), None) or State(
                 self.item_key, Outcome.UNKNOWN, Basis.NOTHING, reason="no-fact"
             )
-            if state.is_guess and not best_effort:
-                state = replace(state, image=None)
+            image = None if state.is_guess and not best_effort else state.image
+            state = replace(state, image=image, redaction=self.redaction)
             version = self._version_of(state)
             words = explain(
                 state, at, changes=lambda: self._changes, version=version, plan=plan, coverage=states.coverage
@@ -202,7 +203,8 @@ class Item(Versioned):
             is_nested=nested,
             with_removed=removed,
         )
-        return ItemBlame(rows, self.table.name, self.item_key, self.redaction)
+        shown = tuple(replace(row, redaction=self.redaction) for row in rows)
+        return ItemBlame(shown, self.table.name, self.item_key, self.redaction)
 
     def diff(self, older: "When" = "~1", newer: "When" = "last") -> Diff:
         """The attribute changes from one moment or change to another; by default those of the last change.
@@ -215,7 +217,7 @@ class Item(Versioned):
             self.item_key,
             before[0],
             after[0],
-            tuple(attribute_changes(before[1], after[1])),
+            tuple(replace(one, redaction=self.redaction) for one in attribute_changes(before[1], after[1])),
             self.redaction,
         )
 
@@ -265,6 +267,7 @@ class Item(Versioned):
             change.change_id,
             change.changed_at_ms,
             change.effective_ms,
+            redaction=self.redaction,
         )
         words = explain(state, rev, changes=lambda: self._changes, version=version, plan=None, coverage=None)
         return ItemState(state, version, rev, words, self.plan, self._is_sealed(self.plan), self.redaction)

@@ -18,6 +18,7 @@ from query.diff import changed_attributes
 from query.engine import Question
 from query.errors import UsageError
 from query.image_chain import LinkEnd
+from query.masked import Masked
 from query.plan import changes_between, plan_state
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.rows import Reader
@@ -49,8 +50,8 @@ class Difference(StrEnum):
     DIFFERS = "differs"
 
 
-@dataclass(frozen=True, slots=True)
-class ItemDifference:
+@dataclass(frozen=True, slots=True, repr=False)
+class ItemDifference(Masked):
     """An item on which trail and table disagree: something of it is missing between its last archived change (None: it
     has none) and `until_ms`. `changed_attributes` are the top-level names that differ. Times in epoch ms.
     """
@@ -61,6 +62,7 @@ class ItemDifference:
     changed_at_ms: int | None
     until_ms: int
     changed_attributes: tuple[str, ...] = ()
+    redaction: Redaction = field(default=NOTHING_REDACTED, repr=False, compare=False)
 
     @property
     def cause(self) -> Difference:
@@ -166,7 +168,9 @@ def reconcile(
         question.set("reconcile", {"conflicting": conflicting, "is_complete": is_from_beginning or is_whole})
         question.run("reconcile")
         told = _told(question, from_ms, to_ms, held)
-        return replace(told, conflicts=len(conflicting), table_name=table.name, redaction=table.redaction)
+        shown = tuple(replace(one, redaction=table.redaction) for one in told.differences)
+        kept = replace(told, differences=shown, conflicts=len(conflicting))
+        return replace(kept, table_name=table.name, redaction=table.redaction)
 
 
 def _hold(question: Question, items: Items) -> int:

@@ -254,7 +254,7 @@ class Table(Reviewed):
         def read(table: "Table") -> tuple[Conflict, ...]:
             with table.engine.ask() as question:
                 table.reader.read(question)
-                return find_conflicts(question.rows("range_conflicts", EVER), table.reader.tellers())
+                return find_conflicts(question.rows("range_conflicts", EVER), table.reader.tellers(), table.redaction)
 
         return self.asked(read)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class TableState(Tabular):
         self.plan = plan
         self.has_floor = has_floor
         self.coverage = states.coverage
-        self.conflicts = states.conflicts
+        self.conflicts = tuple(replace(conflict, redaction=redaction) for conflict in states.conflicts)
         self.unknown = states.unknown
 
     @cached_property
@@ -64,15 +65,19 @@ class TableState(Tabular):
 
     def states(self) -> Iterator[State]:
         """The items that existed, in order of item key; filtered, if asked with `where`."""
-        existing = self._states.existing(with_guesses=self._best_effort)
+        existing = map(self._shown, self._states.existing(with_guesses=self._best_effort))
         return existing if self._where is None else where_states(existing, self._where.text, self._where.redaction)
 
     def all_states(self) -> list[State]:
         """Every item that any fact tells of, with its outcome, in order of item key."""
         if isinstance(self._states, States):
-            return self._states.all()
+            return [*map(self._shown, self._states.all())]
         with closing(self._read_all()) as states:
-            return states.all()
+            return [*map(self._shown, states.all())]
+
+    def _shown(self, state: State) -> State:
+        """A state with what is masked where it is shown."""
+        return replace(state, redaction=self.redaction) if self.redaction.paths else state
 
     def batches(self, *, in_order: bool = True) -> "Iterator[pa.RecordBatch]":
         """The items that existed as Arrow batches, with the columns of `answers.sql`; without order, sooner."""
