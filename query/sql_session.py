@@ -59,8 +59,14 @@ class SqlAnswer(Tabular):
 
     def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], asked: "Sequence[Asked]") -> None:
         self.schema = schema
-        self.batches = batches
+        self.batches = self._noticed(batches)
+        self._is_begun = False
         self.asked = tuple(asked)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether rows were read from `batches` before they were taken whole: they are in no table any more."""
+        return self._table is not None and self._was_begun
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -74,8 +80,13 @@ class SqlAnswer(Tabular):
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
+    def _noticed(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        self._is_begun = True
+        yield from batches
+
     @cached_property
     def _table(self) -> pa.Table:
+        self._was_begun = self._is_begun
         return pa.Table.from_batches(self.batches, schema=self.schema)
 
 

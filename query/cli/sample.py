@@ -65,7 +65,8 @@ def write_sample(folder: Path) -> Sample:
     story = tables()
     changes = sum(len(batch.records) for table in story for batch in table.batches if not batch.is_lost)
     config = folder / CONFIG
-    if config.is_file() and config.read_text(encoding="utf-8") == _CONFIG_TEXT:
+    is_there = all((folder / name).exists() for name in (ARCHIVE, KEY, f"{KEY}.pub", LIVE))
+    if is_there and config.is_file() and config.read_text(encoding="utf-8") == _CONFIG_TEXT:
         return Sample(folder, changes, len(story), is_new=False)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
@@ -73,7 +74,14 @@ def write_sample(folder: Path) -> Sample:
             why="a sample goes into a folder of its own, and nothing is replaced",
             hint="name a folder that is not there yet, or remove this one",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"could not make the folder {folder}",
+            why=error.strerror or str(error),
+            hint="name a folder in a place that you may write to",
+        ) from error
     signer = _signer(folder / KEY)
     store = open_store(str(folder / ARCHIVE))
     for table in story:

@@ -155,6 +155,8 @@ def _(answer: TableState) -> Page:
 def _(answer: SqlAnswer) -> Page:
     conflicts = answer.conflicts
     what = [f"{counted(len(conflicts), 'conflict')}: the items are in no relation"] if conflicts else []
+    if answer.is_spent:
+        return Page("the rows were read already", [*what, "batches gives each once: ask again, or take arrow() first"])
     return Page(counted(len(answer), "row"), what, sheet_of(answer), len(answer))
 
 

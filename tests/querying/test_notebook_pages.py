@@ -280,6 +280,20 @@ def test_a_conflict_is_named_on_the_page(tmp_path):
         assert "evidence contradicts itself about 1 item: id=torn" in answer._repr_html_(), type(answer)
 
 
+def test_rows_that_were_read_are_not_said_to_be_none(folder):
+    """`batches` gives each row once; a page of "0 rows" would be an answer, and a wrong one."""
+    archive = query.open(str(folder))
+    answer = archive.sql("SELECT 1 AS n")
+    assert [batch.num_rows for batch in answer.batches] == [1]
+    assert "the rows were read already" in answer._repr_html_()
+    assert "0 rows" not in answer._repr_html_() + answer._repr_mimebundle_()["text/plain"]
+    whole = archive.sql("SELECT 1 AS n")
+    assert whole.arrow().num_rows == 1
+    assert [*whole.batches] == []
+    assert "1 row<" in whole._repr_html_()
+    assert "0 rows" in archive.sql("SELECT 1 AS n WHERE false")._repr_html_()
+
+
 def test_only_answers_have_pages():
     with pytest.raises(TypeError):
         page_of(object())

@@ -76,6 +76,24 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     assert contents(tmp_path) == {"thesis.txt": b"mine"}
 
 
+def test_a_copied_configuration_is_no_sample(copy, tmp_path):
+    """It says where the archive lies, and none is there."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "ddbtrail.toml").write_bytes((copy / "ddbtrail.toml").read_bytes())
+    before = contents(other)
+    with pytest.raises(UsageError):
+        write_sample(other)
+    assert contents(other) == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="could not make the folder") as told:
+        write_sample(tmp_path / "file" / "shop")
+    assert told.value.why
+
+
 def test_an_interrupted_sample_is_not_taken_for_one(copy):
     """The configuration is written last: without it, something may be missing."""
     (copy / "ddbtrail.toml").unlink()
