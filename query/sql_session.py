@@ -4,6 +4,7 @@ Invariants: a relation that no statement named is not there, rather than empty; 
 Coverage, changes and baselines are read apart, each only if a statement needs it, and once a session.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,7 +35,8 @@ from query.surface import (
 from query.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import weakref
+from collections.abc import Sequence
 
 _TABLES_TOLD: Final = 10
 
@@ -59,7 +61,8 @@ class SqlAnswer(Tabular):
 
     def __init__(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch], asked: "Sequence[Asked]") -> None:
         self.schema = schema
-        self.batches = self._noticed(batches)
+        self._left = batches
+        self.batches = self._noticed()
         self._is_begun = False
         self.asked = tuple(asked)
 
@@ -80,9 +83,14 @@ class SqlAnswer(Tabular):
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
-    def _noticed(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def keep(self) -> None:
+        """Takes the rows that are left into memory: the database answers one statement at a time."""
+        self._left = iter(list(self._left))
+
+    def _noticed(self) -> Iterator[pa.RecordBatch]:
         self._is_begun = True
-        yield from batches
+        while (batch := next(self._left, None)) is not None:
+            yield batch
 
     @cached_property
     def _table(self) -> pa.Table:
@@ -122,6 +130,7 @@ class SqlSession:
         self._database = database
         self._now_ms = now_ms
         self._filled: dict[str, _Filled] = {}
+        self._last: weakref.ref[SqlAnswer] | None = None
         with database.filling() as filling:
             filling.run(sql("surface_functions"))
             filling.run(sql("surface_plain_value"))
@@ -133,6 +142,9 @@ class SqlSession:
         `Table.changes` for evidence that cannot be read.
         """
         self._database.check(statement)
+        last = None if self._last is None else self._last()
+        if last is not None:
+            last.keep()
         schemas = named_schemas(statement, list(self.schemas))
         relations = named_relations(statement) if schemas else set()
         needs_all_time = relations_after_a_dot(statement).intersection(OF_ALL_TIME) if schemas else set()
@@ -154,7 +166,9 @@ class SqlSession:
         ]
         batches = self._database.batches(statement, hint=self._hint(schemas))
         first = next(batches)
-        return SqlAnswer(first.schema, batches, asked)
+        answer = SqlAnswer(first.schema, batches, asked)
+        self._last = weakref.ref(answer)
+        return answer
 
     def _hint(self, named: "Sequence[str]") -> str:
         """What to type instead: of a table that was named its relations, else the tables."""

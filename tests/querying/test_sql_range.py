@@ -102,3 +102,17 @@ def test_a_range_that_is_asked_about_no_more_is_not_kept(tmp_path, monkeypatch):
             archive.sql("SELECT count(*) FROM orders.changes", **asked).arrow()
     gc.collect()
     assert len([*(tmp_path / "temporary").glob("ddbtrail-sql-*")]) == 2
+
+
+def test_an_answer_that_is_not_read_yet_stays_whole(tmp_path):
+    """Whatever is asked before it is: also where some of its rows were taken already."""
+    world = next(world for seed in range(SEEDS) if (world := make_world(seed)) is not None)
+    archive = Place(tmp_path, key_names=world.key_names).play(world, len(world.stages) - 1).archive()
+    many = "SELECT i, repeat('x', 100) AS text FROM range(100_000) AS t(i)"
+    first, begun = archive.sql(many), archive.sql(many)
+    taken = next(begun.batches).num_rows + next(begun.batches).num_rows
+    other = archive.sql("SELECT count(*) AS n FROM orders.changes", since="2020-01-01").arrow().to_pylist()
+    assert other == archive.sql("SELECT count(*) AS n FROM orders.changes").arrow().to_pylist()
+    assert first.arrow().column("i").to_pylist() == list(range(100_000))
+    assert 0 < taken < 100_000
+    assert taken + sum(batch.num_rows for batch in begun.batches) == 100_000
