@@ -281,6 +281,8 @@ def lambda_function(package: Path, handler: str, environ: Mapping[str, str]) -> 
     """
     runtime = lambda_runtime()
     with scratch_folder("lambda") as scratch, contextlib.ExitStack() as running:
+        temporary = scratch / "tmp"  # each container has one of its own
+        temporary.mkdir()
         port, runtime_api_port = free_port(), free_port()
         addresses = ["--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"]
         addresses += ["--runtime-api-address", f"{LOOPBACK}:{runtime_api_port}"]
@@ -292,6 +294,7 @@ def lambda_function(package: Path, handler: str, environ: Mapping[str, str]) -> 
             "LAMBDA_TASK_ROOT": str(package),
             "PYTHONPATH": str(package),
             "PYTHONDONTWRITEBYTECODE": "1",  # a function's folder is read-only
+            "TMPDIR": str(temporary),
         }
         command = [str(runtime.emulator), *addresses, str(runtime.python), "-m", "awslambdaric", handler]
         process = running.enter_context(running_program(command, log=scratch / "log", environ={**settings, **environ}))
