@@ -21,15 +21,7 @@ found AS (
 )
 SELECT
     CASE WHEN is_ttl THEN 'dynamodb-ttl' ELSE name_of(value) END AS name,
-    CASE
-        WHEN is_ttl THEN 'dynamodb-ttl'
-        WHEN op = 'REMOVE' THEN 'delete'
-        WHEN NOT has_new THEN 'no-image'
-        WHEN value IS NULL THEN 'no-attribute'
-        WHEN name_of(value) IS NULL THEN 'not-a-name'
-        WHEN op = 'INSERT' OR (is_touched AND old_value IS DISTINCT FROM value) THEN 'attribute'
-        ELSE 'carried'
-    END AS known,
+    known_by(is_ttl, op, has_new, value, op = 'INSERT' OR (is_touched AND old_value IS DISTINCT FROM value)) AS known,
     coalesce(json_extract_string(value, '$.N') IS NOT NULL, false) AS is_number,
     CASE
         WHEN json_extract_string(old_value, '$.N') <> json_extract_string(value, '$.N')

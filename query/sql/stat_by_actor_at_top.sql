@@ -13,15 +13,7 @@ WITH found AS (
 )
 SELECT
     CASE WHEN is_ttl THEN 'dynamodb-ttl' ELSE name_of(value) END AS name,
-    CASE
-        WHEN is_ttl THEN 'dynamodb-ttl'
-        WHEN op = 'REMOVE' THEN 'delete'
-        WHEN NOT has_new THEN 'no-image'
-        WHEN value IS NULL THEN 'no-attribute'
-        WHEN name_of(value) IS NULL THEN 'not-a-name'
-        WHEN op = 'INSERT' OR is_touched THEN 'attribute'
-        ELSE 'carried'
-    END AS known,
+    known_by(is_ttl, op, has_new, value, op = 'INSERT' OR is_touched) AS known,
     coalesce(json_extract_string(value, '$.N') IS NOT NULL, false) AS is_number,
     NULL::VARCHAR AS before,
     sum(changes)::BIGINT,

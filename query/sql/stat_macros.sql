@@ -12,6 +12,15 @@ CREATE OR REPLACE TEMP MACRO name_of(value) AS
 CREATE OR REPLACE TEMP MACRO actor_name(op, new_image, user_identity) AS CASE
     WHEN is_by_ttl(user_identity) THEN 'dynamodb-ttl' WHEN op <> 'REMOVE' THEN name_of(actor_value(new_image))
 END;
+CREATE OR REPLACE TEMP MACRO known_by(is_ttl, op, has_new, value, is_written) AS CASE
+    WHEN is_ttl THEN 'dynamodb-ttl'
+    WHEN op = 'REMOVE' THEN 'delete'
+    WHEN NOT has_new THEN 'no-image'
+    WHEN value IS NULL THEN 'no-attribute'
+    WHEN name_of(value) IS NULL THEN 'not-a-name'
+    WHEN is_written THEN 'attribute'
+    ELSE 'carried'
+END;
 -- Whether a change is about one of the attributes asked for; one that cannot tell what it changed may be.
 CREATE OR REPLACE TEMP MACRO is_about(old_image, new_image, changed_attributes) AS
     changed_attributes IS NULL
