@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from query.errors import UsageError
 from query.instant import Instant
 from query.operations import parse_operations
-from query.period import parse_period
+from query.time_range import parse_range
 
 if TYPE_CHECKING:
     from query.change_stat import ChangeStat
@@ -107,13 +107,13 @@ class Reviewed(ABC):
         from query.frames import held_rows, images_of  # noqa: PLC0415  Arrow takes its time
         from query.reconcile import reconcile  # noqa: PLC0415
 
-        since_ms, until_ms = self._end_ms(since), None if until == "now" else self._end_ms(until)
-        if since_ms is None:
+        if since is None:
             raise UsageError(
                 "reconcile was not told since when the rows were read",
                 why="an item that changed while they were read is not compared",
                 hint="give since the instant before the first row was read, as '2026-10-01T00:00:00Z'",
             )
+        since_ms, until_ms = self._end_ms(since), None if until == "now" else self._end_ms(until)
         held = held_rows(rows)  # derived data may go while it is read, and then the rows are read once more
 
         def read(table: "Table") -> "Reconciliation":
@@ -132,7 +132,9 @@ class Reviewed(ABC):
         attr: str | Sequence[str],
     ) -> dict[str, Any]:
         """What `Table.changes` is asked."""
-        since_ms, until_ms = self._range(since, until, during)
+        since_ms, until_ms = parse_range(
+            since, until, during, now_ms=self._now_ms(), zone=self._zone, end_ms=self._end_ms
+        )
         return {
             "since_ms": since_ms,
             "until_ms": until_ms,
@@ -141,17 +143,7 @@ class Reviewed(ABC):
             "attributes": [attr] if isinstance(attr, str) else attr,
         }
 
-    def _range(self, since: "When | None", until: "When | None", during: str | None) -> tuple[int | None, int | None]:
-        if during is None:
-            return self._end_ms(since), self._end_ms(until)
-        if since is not None or until is not None:
-            raise UsageError("a range was given twice", hint="give either during, or since and until")
-        period = parse_period(during, now_ms=self._now_ms(), zone=self._zone)
-        return period.since_ms, period.until_ms
-
-    def _end_ms(self, when: "When | None") -> int | None:
-        if when is None:
-            return None
+    def _end_ms(self, when: "When") -> int:
         at = self.resolve(when)
         if not isinstance(at, Instant):
             raise UsageError(f"{at.text} is a change, not an instant", hint="a range of time has instants at its ends")

@@ -129,6 +129,17 @@ def test_actors_are_counted_whatever_their_attribute_is_called(name, is_nested, 
     assert sum(not each.is_comparable for each in about) == 2  # they cannot tell, so they may be
 
 
+def test_an_empty_range_is_refused_as_on_the_command_line(tmp_path):
+    """Whoever turns the ends around is told, instead of being shown nothing."""
+    record = change("who", 1, "INSERT", {"id": {"S": "a"}}, None, {"by": {"S": "bob"}})
+    table = open_archive(str(write(tmp_path, [record])), check_seals=False).table("who")
+    for ask in (table.log, table.stat):
+        with pytest.raises(UsageError, match="the range is empty"):
+            ask(since="2026-02-01", until="2026-01-01")
+        with pytest.raises(UsageError, match="a range was given twice"):
+            ask(since="2026-02-01", during="2026-Q1")
+
+
 def test_a_masked_actor_is_counted_by_its_mask_and_by_nothing_else(tmp_path):
     """Nobody can try names until one counts, and what is counted is what is listed."""
     records = [
