@@ -56,41 +56,24 @@ def table(request, folder):
     return query.open(str(folder), actor_attribute=ACTORS, redact={"things": request.param}).table("things")
 
 
-def answers(table):
-    item = table.item(MARKUP)
-    log = table.log()
-    return {
-        "history": item.history(),
-        "version": item.history()[0],
-        "deleted": table.item(SECRET).history()[0],
-        "item": item.state("2026-08-01"),
-        "gone": table.item(SECRET).state("2026-08-01"),
-        "diff": item.diff(),
-        "blame": item.blame(),
-        "log": log,
-        "stat": table.stat(),
-        "compare": table.compare("2026-07-02T00:00:02Z", "2026-07-03"),
-        "state": table.as_of("now"),
-        "coverage": table.coverage(),
-        "reconcile": table.reconcile([{"id": {"S": MARKUP}}, {"id": {"S": SECRET}}], since="2026-08-01T00:00:00Z"),
-    }
-
-
-KINDS = [
-    "history",
-    "version",
-    "deleted",
-    "item",
-    "gone",
-    "diff",
-    "blame",
-    "log",
-    "stat",
-    "compare",
-    "state",
-    "coverage",
-    "reconcile",
-]
+ASKED = {
+    "history": lambda table: table.item(MARKUP).history(),
+    "version": lambda table: table.item(MARKUP).history()[0],
+    "deleted": lambda table: table.item(SECRET).history()[0],
+    "item": lambda table: table.item(MARKUP).state("2026-08-01"),
+    "gone": lambda table: table.item(SECRET).state("2026-08-01"),
+    "diff": lambda table: table.item(MARKUP).diff(),
+    "blame": lambda table: table.item(MARKUP).blame(),
+    "log": lambda table: table.log(),
+    "stat": lambda table: table.stat(),
+    "compare": lambda table: table.compare("2026-07-02T00:00:02Z", "2026-07-03"),
+    "state": lambda table: table.as_of("now"),
+    "coverage": lambda table: table.coverage(),
+    "reconcile": lambda table: table.reconcile(
+        [{"id": {"S": MARKUP}}, {"id": {"S": SECRET}}], since="2026-08-01T00:00:00Z"
+    ),
+}
+KINDS = [*ASKED]
 
 
 class Seen(HTMLParser):
@@ -128,7 +111,7 @@ PICTURE = {"svg", "title", "defs", "pattern", "line", "rect", "text"}
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_value_is_markup(table, kind):
     """Keys, names, values and actors all hold a script, an image from elsewhere and a mark that turns text around."""
-    page = answers(table)[kind]._repr_html_()
+    page = ASKED[kind](table)._repr_html_()
     seen = Seen(page)
     assert seen.tags <= (OURS | PICTURE if kind == "coverage" else OURS)
     assert not {name for name in seen.names if name.startswith("on") or name in {"src", "href", "style"}}
@@ -140,7 +123,7 @@ def test_no_value_is_markup(table, kind):
 def test_what_is_not_redacted_is_there_as_text(folder, kind):
     """The test above would pass for an empty page."""
     table = query.open(str(folder), actor_attribute=ACTORS).table("things")
-    assert "<script>alert(1)</script>" in Seen(answers(table)[kind]._repr_html_()).text or kind in {"deleted", "gone"}
+    assert "<script>alert(1)</script>" in Seen(ASKED[kind](table)._repr_html_()).text or kind in {"deleted", "gone"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,7 +131,7 @@ def test_what_is_redacted_is_on_no_page(folder, kind):
     table = query.open(
         str(folder), actor_attribute=ACTORS, redact={"things": ["id", "card", "deep.card", "who"]}
     ).table("things")
-    page = answers(table)[kind]._repr_html_()
+    page = ASKED[kind](table)._repr_html_()
     assert SECRET not in page
     assert SECRET[::-1] not in page
     assert ("[redacted:" in page) == (kind != "coverage")
@@ -157,7 +140,7 @@ def test_what_is_redacted_is_on_no_page(folder, kind):
 @pytest.mark.parametrize("kind", ["log", "compare", "state", "stat"])
 def test_a_page_says_how_many_rows_it_left_out(table, kind):
     """79 changes, 77 items: the first rows are shown, and all are counted."""
-    answer = answers(table)[kind]
+    answer = ASKED[kind](table)
     rows = answer.arrow().num_rows
     page = answer._repr_html_()
     assert page.count("<tr>") == min(rows, MOST_ROWS) + 1
@@ -179,7 +162,7 @@ def test_a_page_is_bounded_whatever_a_value_holds(tmp_path):
 
 def test_an_answer_may_be_shown_twice(table):
     """A notebook shows an answer in two cells, and a table is taken of it afterwards."""
-    for kind, answer in answers(table).items():
+    for kind, answer in {kind: ask(table) for kind, ask in ASKED.items()}.items():
         assert answer._repr_html_() == answer._repr_html_(), kind
         if hasattr(answer, "arrow"):
             assert answer.arrow() == answer.arrow(), kind
@@ -191,7 +174,7 @@ def test_the_text_beside_a_page_is_masked_too(folder, kind):
     table = query.open(
         str(folder), actor_attribute=ACTORS, redact={"things": ["id", "card", "deep.card", "who"]}
     ).table("things")
-    answer = answers(table)[kind]
+    answer = ASKED[kind](table)
     kept = answer._repr_mimebundle_()
     assert kept["text/html"] == answer._repr_html_()
     assert kept["text/plain"]
@@ -204,7 +187,7 @@ def test_the_text_beside_a_page_is_masked_too(folder, kind):
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_browser_runs_nothing_and_asks_for_nothing(table, tmp_path, dark):
     """All pages in one, on paper of either colour: no script, no request, and text in the colour of the page around."""
-    pieces = "<hr>".join(answer._repr_html_() for answer in answers(table).values())
+    pieces = "<hr>".join(ask(table)._repr_html_() for ask in ASKED.values())
     ink, paper = ("rgb(230, 233, 236)", "rgb(20, 23, 26)") if dark else ("rgb(27, 31, 36)", "rgb(255, 255, 255)")
     page = tmp_path / "notebook.html"
     page.write_text(
