@@ -1,8 +1,10 @@
-"""What holds for all tests: nobody waits for a disk, what AWS's services look like is read once a process, and the slowest
-begin first, so that no worker is left alone with one at the end.
+"""What holds for all tests: nobody waits for a disk, what AWS's services look like is read once a process, what is there
+for all of them is not searched for garbage, and the slowest begin first, so that no worker is left alone with one at the
+end.
 """
 
 import functools
+import gc
 import os
 from collections.abc import Iterator
 
@@ -32,3 +34,14 @@ def models_once() -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps the order of all others."""
     items.sort(key=lambda item: item.get_closest_marker("slowest") is None)
+
+
+def pytest_configure() -> None:
+    """Nothing that is imported or collected is garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand tests and what they import stay to the end: no search for garbage need go through them again."""
+    gc.enable()
+    gc.freeze()
