@@ -35,8 +35,8 @@ def measure(case: str, archive: Path, derived: Path, at_s: int) -> list[dict[str
     leave_out_pandas()
     table = query.open(str(archive), threads=THREADS, derived_url=str(derived), memory_limit=MEMORY).table("orders")
     at = table.resolve(f"@{at_s}")
-    files = [one for one in table.plan_as_of(at, table.moment(at)).files if "/runs/" in one.name]
-    snapshots = [one for one in table.plan_as_of(at, table.moment(at)).files if "/snapshots/" in one.name]
+    parts = [one for one in table.plan_as_of(at, table.moment(at)).files if one.name.endswith(".parquet")]
+    files, snapshots = ([one for one in parts if kind in one.name] for kind in ("/runs/", "/snapshots/"))
 
     def scan() -> tuple[int, int]:
         found = (0, 0)

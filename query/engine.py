@@ -168,6 +168,14 @@ class Question:
         """Makes an Arrow table a relation of this question."""
         self._connection.register(relation, table)
 
+    def item_digests(self, item_keys: pa.ChunkedArray) -> pa.Array:
+        """The first 16 bytes of the SHA-256 of each item key, as UUIDs (`query.derived.items`)."""
+        import pyarrow as pa  # noqa: PLC0415  Arrow takes its time
+
+        self.register("keyed", pa.table({"row": pa.array(range(len(item_keys)), pa.int64()), "item_key": item_keys}))
+        found = self.arrow("item_digests").column("item_digest").cast(pa.binary(16)).combine_chunks()
+        return pa.ExtensionArray.from_storage(pa.uuid(), found)
+
     @contextmanager
     def reading(self, relation: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
         """Makes batches, which are read once, a relation of this question; raises what they raise."""

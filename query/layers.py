@@ -27,6 +27,10 @@ class LayerPlan:
         """When the baseline began (epoch ms): what was changed before it, and not since, it shows."""
         return self.floor.description.from_ms
 
+    def is_cut(self, run: LiveRun) -> bool:
+        """Whether not all that a run tells was so at the instant, or some of it came before the baseline."""
+        return _is_cut(run, self.at_ms, self.floor_ms)
+
 
 def plan_layers(
     evidence: Evidence,
@@ -49,20 +53,31 @@ def plan_layers(
     if snapshot is not None:
         runs = [run for run in runs if run.name.end > snapshot.name.end or run.last_ms > snapshot.name.at_ms]
     segments = tuple(one for one in evidence.segments if one.place.hour_ms < until_ms)
-    files = [
-        PlannedFile(part.name, part.size_bytes, "a run of sealed changes", True) for run in runs for part in run.parts
-    ]
+    files = []
+    for run in runs:
+        files += [PlannedFile(part.name, part.size_bytes, "a run of sealed changes", True) for part in run.parts]
+        if run.first_ms <= at_ms and not _is_cut(run, at_ms, floor.description.from_ms):
+            files += _items(run)
     files += [PlannedFile(one.stored.name, one.stored.size_bytes, "not in a run", one.is_sealed) for one in segments]
     if snapshot is not None:
         files += [
             PlannedFile(one.name, one.size_bytes, "a snapshot before the instant", True) for one in snapshot.parts
         ]
+        files += _items(snapshot)
     else:
         files += [
             PlannedFile(one.name, one.size_bytes, "baseline, the floor of the instant", floor.is_sealed)
             for one in floor.parts
         ]
-    total = len(evidence.segments) + sum(len(run.parts) for run in evidence.runs)
+    total = len(evidence.segments) + sum(2 * len(run.parts) for run in evidence.runs)
     steps = ("find the row that tells of each item last", "read the images of those rows")
     read = ReadPlan(question, tuple(files), total + sum(len(one.parts) for one in evidence.baselines), steps)
     return LayerPlan(at_ms, Selection(segments), tuple(reversed(runs)), snapshot, floor, read)
+
+
+def _is_cut(run: LiveRun, at_ms: int, floor_ms: int) -> bool:
+    return run.last_ms > at_ms or run.first_ms < floor_ms
+
+
+def _items(made: LiveRun | LiveSnapshot) -> list[PlannedFile]:
+    return [PlannedFile(one.name, one.size_bytes, "which of its rows tell of items last", True) for one in made.items]

@@ -1,6 +1,7 @@
 """Rows of Parquet files by their numbers: only the row groups that hold one are decoded, several at a time.
 
-Invariant: rows come in the order asked for, file by file, and one row group of each thread is in memory.
+Invariant: rows come in the order asked for, file by file; of what is not wanted, each thread has about `_BYTES_AT_ONCE`
+in memory, or one row group.
 """
 
 import os
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from query.gate import EvidenceFile, Kind, corrupt, gone
 
 # Opening a file again costs as much as decoding a few hundred rows.
-_GROUPS_AT_ONCE: Final = 8
+_BYTES_AT_ONCE: Final = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,12 @@ class RowsWanted:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """Some row groups in a row: the number of each, and the places of its rows among themselves; None: all of them."""
+    """Some row groups in order, and the places of the rows wanted among all of theirs."""
 
     wanted: RowsWanted
     footer: pq.FileMetaData
-    groups: tuple[tuple[int, pa.Int64Array | None], ...]
+    groups: tuple[int, ...]
+    places: pa.Int64Array
 
 
 def rows_of(wanted: Sequence[RowsWanted], threads: int | None = None) -> Iterator[tuple[RowsWanted, pa.Table]]:
@@ -63,27 +65,24 @@ def rows_of(wanted: Sequence[RowsWanted], threads: int | None = None) -> Iterato
 
 
 def _stretches(wanted: RowsWanted) -> Iterator[_Stretch]:
-    footer = _footer(wanted)
-    groups: list[tuple[int, pa.Int64Array | None]] = []
-    rows, place, start = wanted.rows, 0, 0
-    for number in range(footer.num_row_groups):
-        count = footer.row_group(number).num_rows
-        end = bisect_left(range(len(rows)), start + count, lo=place, key=lambda at: rows[at].as_py())
-        if end > place:
-            inside = None if end - place == count else _less(rows.slice(place, end - place), start)
-            groups.append((number, inside))
-        place, start = end, start + count
-        if len(groups) == _GROUPS_AT_ONCE:
-            yield _Stretch(wanted, footer, tuple(groups))
-            groups = []
-    if groups:
-        yield _Stretch(wanted, footer, tuple(groups))
-
-
-def _less(rows: pa.Int64Array, start: int) -> pa.Int64Array:
     import pyarrow.compute as pc  # noqa: PLC0415  takes its time
 
-    return pc.subtract(rows, pa.scalar(start, pa.int64()))
+    footer = _footer(wanted)
+    groups: list[int] = []
+    places: list[pa.Int64Array] = []
+    held_rows = held_bytes = 0
+    rows, place, start = wanted.rows, 0, 0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        end = bisect_left(range(len(rows)), start + group.num_rows, lo=place, key=lambda at: rows[at].as_py())
+        if end > place:
+            groups.append(number)
+            places.append(pc.subtract(rows.slice(place, end - place), pa.scalar(start - held_rows, pa.int64())))
+            held_rows, held_bytes = held_rows + group.num_rows, held_bytes + group.total_byte_size
+        place, start = end, start + group.num_rows
+        if groups and (held_bytes >= _BYTES_AT_ONCE or number == footer.num_row_groups - 1):
+            yield _Stretch(wanted, footer, tuple(groups), pa.concat_arrays(places))
+            groups, places, held_rows, held_bytes = [], [], 0, 0
 
 
 def _footer(wanted: RowsWanted) -> pq.FileMetaData:
@@ -97,15 +96,14 @@ def _footer(wanted: RowsWanted) -> pq.FileMetaData:
 
 def _read(stretch: _Stretch) -> pa.Table:
     wanted = stretch.wanted
-    found = []
     try:
         with pq.ParquetFile(wanted.file.path, metadata=stretch.footer) as file:
-            for number, rows in stretch.groups:
-                table = file.read_row_group(number, columns=list(wanted.columns), use_threads=False)
-                found.append(table if rows is None else table.take(rows))
+            found = file.read_row_groups(list(stretch.groups), columns=list(wanted.columns), use_threads=False)
     except FileNotFoundError as error:
         raise gone(wanted.file, wanted.kind) from error
     except (pa.ArrowException, OSError) as error:
         raise corrupt(wanted.file, str(error)) from error
+    if len(stretch.places) < found.num_rows:
+        found = found.take(stretch.places)
     # Some rows of each: what comes after has a cost for each piece.
-    return pa.concat_tables(found).combine_chunks()
+    return found.combine_chunks()

@@ -3,21 +3,22 @@ those rows are read. Orchestrates the statements; the rules are those of `docs/a
 
 Layers are told apart by rank, the newest first, and an item's least place is its answer where no older layer has a
 later change of it. What could break that is bounded by what files say of themselves: only items beyond those bounds are
-looked at one by one.
+looked at one by one. The places come from items files (`query.derived.items`); a part is fetched, and checked, only
+where one of its rows is an answer, or the instant or the floor lies inside its run.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from query.answer import State
 from query.conflicts import Conflict
 from query.coverage import Coverage
-from query.derived.description import Span
 from query.derived.live import LiveRun
 from query.engine import Question
 from query.gate import EvidenceFile, Kind
+from query.layer_files import Bounds, Layer, LayerFiles
 from query.layers import LayerPlan
 from query.rows import Reader
 from query.settled import contradict
@@ -36,40 +37,8 @@ class OutOfOrderError(Exception):
     """An older layer has a later change of some item after all: layers have to be settled in turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
-    """The ends of what a layer tells, in order (label and sequence number as one text) and in time (epoch ms)."""
-
-    first: str
-    last: str
-    first_ms: int
-    last_ms: int
-
-    @classmethod
-    def of(cls, spans: Sequence[Span]) -> "_Bounds":
-        return cls(
-            min(f"{span.stream_label} {span.first_sequence}" for span in spans),
-            max(f"{span.stream_label} {span.last_sequence}" for span in spans),
-            min(span.first_ms for span in spans),
-            max(span.last_ms for span in spans),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """Files that tell of items, the first with this rank. `bounds`: None where nothing has a place in the order;
-    `is_cut`: not all that it tells was so at the instant.
-    """
-
-    kind: Kind
-    files: tuple[EvidenceFile, ...]
-    rank: int
-    bounds: _Bounds | None
-    is_cut: bool = False
-
-    @property
-    def ranks(self) -> range:
-        return range(self.rank, self.rank + len(self.files))
+# A file that was checked, and what it is.
+_File = tuple[EvidenceFile, Kind]
 
 
 class Placed:
@@ -78,12 +47,14 @@ class Placed:
     unknown: Final = 0
     conflicts: tuple[Conflict, ...] = ()
 
-    def __init__(self, question: Question, coverage: Coverage, layers: Sequence[_Layer]) -> None:
+    def __init__(
+        self, question: Question, coverage: Coverage, counts: Mapping[int, int], files: Mapping[int, _File]
+    ) -> None:
         self._question = question
-        self._layers = layers
-        self._counts: dict[int, int] = dict(question.rows("placed_files"))
+        self._counts = counts
+        self._files = files
         self.coverage = coverage
-        self.count = sum(self._counts.values())
+        self.count = sum(counts.values())
 
     def close(self) -> None:
         self._question.close()
@@ -128,10 +99,8 @@ class Placed:
         counts = {rank: count for rank, count in self._counts.items() if rank}
         starts = dict(zip(counts, accumulate(counts.values(), initial=0), strict=False))
         return [
-            RowsWanted(file, layer.kind, rows.slice(starts[rank], counts[rank]), COLUMNS[layer.kind])
-            for layer in self._layers
-            for rank, file in zip(layer.ranks, layer.files, strict=True)
-            if rank in counts
+            RowsWanted(file, kind, rows.slice(starts[rank], counts[rank]), COLUMNS[kind])
+            for rank, (file, kind) in self._files.items()
         ]
 
 
@@ -144,101 +113,96 @@ def place(question: Question, reader: Reader, plan: LayerPlan, coverage: Coverag
     question.set("layers", {"at_ms": plan.at_ms, "from_ms": _LONG_AGO_MS})
     question.run("told_of_segments")
     *bounds, labels = question.rows("segments_bounds")[0]
-    segments = _Bounds(*bounds) if labels else None
-    layers = _layers(question, reader, plan)
-    if not _is_in_order(question, reader, plan, segments, layers):
+    segments = Bounds(*bounds) if labels else None
+    files = LayerFiles(question, reader, plan)
+    if not _is_in_order(question, reader, plan, segments, files):
         return None
     question.set("layers", {"at_ms": plan.at_ms, "from_ms": plan.floor_ms})
-    _choose(question, layers)
+    _locate(question, files)
     question.run("placed")
     question.run("existing_in_segments")
     spans = [span for run in plan.runs for span in run.description.spans]
     spans += () if plan.snapshot is None else plan.snapshot.description.spans
-    has_others = {*labels, *(span.stream_label for span in spans)} != {covering}
-    if has_others and question.rows("placed_by_others", {"covering_label": covering})[0][0]:
-        return None
-    return Placed(question, coverage, layers)
+    if {*labels, *(span.stream_label for span in spans)} != {covering}:
+        _tell(question, files, files.layers)
+        if question.rows("placed_by_others", {"covering_label": covering})[0][0]:
+            return None
+    counts: dict[int, int] = dict(question.rows("placed_files"))
+    found = files.parts(rank for rank in counts if rank)
+    return Placed(question, coverage, counts, {rank: (file, files.kinds[rank]) for rank, file in found.items()})
 
 
-def _layers(question: Question, reader: Reader, plan: LayerPlan) -> list[_Layer]:
-    """The layers below the segments, with files that were checked, the newest first."""
-    layers: list[_Layer] = []
-
-    def add(kind: Kind, files: Sequence[EvidenceFile], bounds: _Bounds | None, *, is_cut: bool = False) -> None:
-        rank = layers[-1].ranks.stop if layers else 1
-        layers.append(_Layer(kind, tuple(files), rank, bounds, is_cut))
-
-    runs = [run for run in plan.runs if run.first_ms <= plan.at_ms]
-    for run, files in zip(runs, _files(question, reader, runs), strict=True):
-        bounds = _Bounds.of(run.description.spans)
-        is_cut = bounds.last_ms > plan.at_ms or bounds.first_ms < plan.floor_ms or run.description.repeats > 0
-        add("run", files, bounds, is_cut=is_cut)
-    if plan.snapshot is not None:
-        digests = [part.file.sha256 for part in plan.snapshot.description.parts]
-        files = reader.derived_files(question, "snapshot", plan.snapshot.parts, digests)
-        spans = plan.snapshot.description.spans
-        add("snapshot", files, _Bounds.of(spans) if spans else None)
-    else:
-        add("baseline", reader.read_baseline(question, "floor", plan.floor), None)
-    return layers
+def _locate(question: Question, files: LayerFiles) -> None:
+    """Makes where the layers, and the segments, tell of items the relation `located`."""
+    told = [layer for layer in files.layers if layer.ranks]
+    cut = [layer for layer in told if layer.is_cut]
+    baseline = [layer for layer in told if layer.made is None]
+    with_items = [layer for layer in told if layer.made is not None and not layer.is_cut]
+    if cut:
+        _set_files(question, "cut", files.parts(_ranks(cut)))
+        question.run("told_of_cut_runs")
+    if baseline:
+        _set_files(question, "baseline", files.parts(_ranks(baseline)))
+    if with_items:
+        _set_files(question, "items", files.items(with_items))
+    for name, is_there in (("items", with_items), ("cut_runs", cut), ("baseline", baseline)):
+        question.run(f"located_in_{name}" if is_there else f"located_in_no_{name}")
+    question.run("located")
 
 
-def _files(question: Question, reader: Reader, runs: Sequence[LiveRun]) -> list[list[EvidenceFile]]:
-    """The parts of each run, all checked at once."""
-    parts = [part for run in runs for part in run.parts]
-    digests = [part.file.sha256 for run in runs for part in run.description.parts]
-    files = iter(reader.derived_files(question, "run", parts, digests))
-    return [list(islice(files, len(run.parts))) for run in runs]
-
-
-def _choose(question: Question, layers: Sequence[_Layer]) -> None:
-    """Makes these layers, and the segments, the relation `told`."""
-    runs = [layer for layer in layers if layer.kind == "run" and layer.files]
+def _tell(question: Question, files: LayerFiles, layers: Sequence[Layer]) -> None:
+    """Makes what those of these layers that have a place in the order tell, and the segments, the relation `told`."""
+    ordered = [layer for layer in layers if layer.bounds is not None and layer.ranks]
+    runs = [layer for layer in ordered if layer.kind == "run"]
     whole, cut = ([layer for layer in runs if layer.is_cut is is_cut] for is_cut in (False, True))
     for name, chosen in (("whole", whole), ("cut", cut)):
         if chosen:
-            _set_files(question, name, chosen)
+            _set_files(question, name, files.parts(_ranks(chosen)))
             question.run(f"told_of_{name}_runs")
     has = {(True, True): "both", (True, False): "whole", (False, True): "cut", (False, False): "none"}
     question.run(f"told_of_runs_{has[bool(whole), bool(cut)]}")
-    below = [layer for layer in layers if layer.kind != "run" and layer.files]
-    if below:
-        _set_files(question, "below", below)
-    question.run(f"told_below_by_{below[0].kind if below else 'nothing'}")
+    snapshots = [layer for layer in ordered if layer.kind == "snapshot"]
+    if snapshots:
+        _set_files(question, "below", files.parts(_ranks(snapshots)))
+    question.run(f"told_below_by_{'snapshot' if snapshots else 'nothing'}")
     question.run("told")
 
 
-def _set_files(question: Question, name: str, layers: Sequence[_Layer]) -> None:
-    question.set(f"{name}_files", [str(file.path) for layer in layers for file in layer.files])
-    question.set(f"{name}_ranks", [rank for layer in layers for rank in layer.ranks])
+def _ranks(layers: Sequence[Layer]) -> list[int]:
+    return [rank for layer in layers for rank in layer.ranks]
+
+
+def _set_files(question: Question, name: str, files: Mapping[int, EvidenceFile]) -> None:
+    """Files by rank, for a statement to read."""
+    question.set(f"{name}_files", [str(file.path) for file in files.values()])
+    question.set(f"{name}_ranks", list(files))
 
 
 # --- what could break the order of layers ---
 
 
 def _is_in_order(
-    question: Question, reader: Reader, plan: LayerPlan, segments: _Bounds | None, layers: Sequence[_Layer]
+    question: Question, reader: Reader, plan: LayerPlan, segments: Bounds | None, files: LayerFiles
 ) -> bool:
     """Whether the newest layer that tells of an item tells its last change, and no change after the instant stands
     before one at or before it. False where rows contradict each other or a clock stepped back across the instant.
 
     Raises OutOfOrderError.
     """
-    wary, newer_from = _wary(segments, layers)
-    following, others_to = _following(segments, plan, layers)
+    wary, newer_from = _wary(segments, files.layers)
+    following, others_to = _following(segments, plan, files.layers)
     if not wary and not following:
         return True
     question.set("newer_from", newer_from)
     question.set("others_to", others_to)
     if following:
-        files = [file for files in _files(question, reader, following) for file in files]
-        question.set("following_files", [str(file.path) for file in files])
+        question.set("following_files", [str(path) for path in _paths(question, reader, following)])
     question.run("following" if following else "following_nothing")
-    _choose(question, wary)
+    _tell(question, files, wary)
     question.run("suspects")
     if not question.rows("suspects_count")[0][0]:
         return True
-    _choose(question, [layer for layer in layers if layer.bounds is not None])
+    _tell(question, files, files.layers)
     question.run("told_of_suspects")
     later, overtaken, tied = question.rows("suspects_told")[0]
     if overtaken or (tied and contradict(question, reader, tied)):
@@ -248,12 +212,12 @@ def _is_in_order(
     return True
 
 
-def _wary(segments: _Bounds | None, layers: Sequence[_Layer]) -> tuple[list[_Layer], list[dict[str, Any]]]:
+def _wary(segments: Bounds | None, layers: Sequence[Layer]) -> tuple[list[Layer], list[dict[str, Any]]]:
     """The layers that may have a later change than a newer one, and by rank the first change of all newer layers."""
     first, first_ms = ("~", _EVER_MS) if segments is None else (segments.first, segments.first_ms)
     wary, newer_from = [], [{"ord": "~", "ms": _EVER_MS}]
     for layer in layers:
-        newer_from += [{"ord": first, "ms": first_ms}] * len(layer.files)
+        newer_from += [{"ord": first, "ms": first_ms}] * len(layer.ranks)
         if layer.bounds is not None:
             if layer.bounds.last >= first or layer.bounds.last_ms > first_ms:
                 wary.append(layer)
@@ -261,14 +225,21 @@ def _wary(segments: _Bounds | None, layers: Sequence[_Layer]) -> tuple[list[_Lay
     return wary, newer_from
 
 
-def _following(segments: _Bounds | None, plan: LayerPlan, layers: Sequence[_Layer]) -> tuple[list[LiveRun], str]:
+def _following(segments: Bounds | None, plan: LayerPlan, layers: Sequence[Layer]) -> tuple[list[LiveRun], str]:
     """The runs with changes after the instant that may stand before one of another layer, and the last of those."""
     bounds = [segments, *(layer.bounds for layer in layers)]
     following, others_to = [], ""
     for run in plan.runs:
-        own = _Bounds.of(run.description.spans)
+        own = Bounds.of(run.description.spans)
         last = max((one.last for one in bounds if one is not None and one != own), default="")
         if run.last_ms > plan.at_ms and last >= own.first:
             following.append(run)
             others_to = max(others_to, last)
     return following, others_to
+
+
+def _paths(question: Question, reader: Reader, runs: Sequence[LiveRun]) -> list[Path]:
+    """The parts of runs, which may be none of the layers, all checked at once."""
+    parts = [part for run in runs for part in run.parts]
+    digests = [part.file.sha256 for run in runs for part in run.description.parts]
+    return [file.path for file in reader.derived_files(question, "run", parts, digests)]

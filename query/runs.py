@@ -19,7 +19,7 @@ from query.derived.levels import Piece, until_ms, wanted_runs
 from query.derived.lineage import Counted
 from query.derived.live import LiveRun, live_runs, read_run, run_names
 from query.derived.names import RUNS, RunName, segments_name
-from query.derived.parts import WRITER, WrittenPart, file_of, write_parts, write_table
+from query.derived.parts import WRITER, file_of, put_part, write_parts, write_table
 from query.derived.segment_table import SealedSegment, read_segment_table, table_of
 from query.derived.store import DerivedStore
 from query.engine import Engine
@@ -143,8 +143,7 @@ class Compactor:
             path.write_bytes(description.compose())
             self._store.put_if_absent(self._trail.prefix + name.description, path)
         part_bytes = sum(part.file.bytes for part in description.parts)
-        index_bytes = sum(part.index.bytes for part in description.parts if part.index)
-        all_bytes = part_bytes + index_bytes + table.bytes + len(description.compose())
+        all_bytes = sum(file.bytes for file in description.files) + len(description.compose())
         made = MadeRun(name, len(runs), len(fresh), rows, part_bytes, all_bytes)
         return Made(LiveRun(folder, description), made)
 
@@ -157,18 +156,12 @@ class Compactor:
             spans = tuple(Span(*row) for row in question.rows("run_spans"))
             counted = Counted()
             tables = counted.through(rows_in_order(question))
-            parts = tuple(
-                self._put_part(folder, written).part
-                for written in write_parts(work, tables, RUN_SCHEMA, "run", with_index=True)
-            )
-        return RowsOfRun(parts, spans, counted.repeats, counted.contradictions, counted.imageless)
-
-    def _put_part(self, folder: str, written: WrittenPart) -> WrittenPart:
-        assert written.index_path is not None
-        for path in (written.path, written.index_path):
-            self._store.put_if_absent(folder + path.name, path)
-            path.unlink()
-        return written
+            parts = []
+            with question.beside() as beside:
+                for written in write_parts(work, tables, RUN_SCHEMA, "run", beside.item_digests, with_index=True):
+                    put_part(self._store, folder, written)
+                    parts.append(written.part)
+        return RowsOfRun(tuple(parts), spans, counted.repeats, counted.contradictions, counted.imageless)
 
     def _segment_files(self, segments: Sequence[SealedSegment]) -> list[EvidenceFile]:
         stored = [StoredObject(self._trail.prefix + segment.path, segment.bytes) for segment in segments]

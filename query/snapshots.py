@@ -21,7 +21,7 @@ from query.derived.description import Digested, SnapshotDescription
 from query.derived.levels import is_last_of_month
 from query.derived.live import LiveRun, read_snapshot, snapshot_names
 from query.derived.names import SnapshotName
-from query.derived.parts import WRITER, write_parts
+from query.derived.parts import WRITER, put_part, write_parts
 from query.derived.store import DerivedStore
 from query.engine import Engine, Question
 from query.layers import plan_layers
@@ -120,10 +120,11 @@ class SnapshotKeeper:
         folder = self._trail.prefix + name.folder
         with Scratch("compact") as work:
             parts = []
-            for written in write_parts(work.path, _rows(question), SNAPSHOT_SCHEMA, "snapshot", with_index=False):
-                self._store.put_if_absent(folder + written.path.name, written.path)
-                written.path.unlink()
-                parts.append(written.part)
+            with question.beside() as beside:
+                rows, digests = _rows(question), beside.item_digests
+                for written in write_parts(work.path, rows, SNAPSHOT_SCHEMA, "snapshot", digests, with_index=False):
+                    put_part(self._store, folder, written)
+                    parts.append(written.part)
             baseline = Digested(floor.name.description, sha256(floor.description.compose()).hexdigest())
             runs = [one for one in self._evidence.runs if one.name.end <= name.end]
             description = SnapshotDescription(
@@ -139,7 +140,7 @@ class SnapshotKeeper:
             path = work.path / "snapshot.json"
             path.write_bytes(description.compose())
             self._store.put_if_absent(self._trail.prefix + name.description, path)
-        return MadeSnapshot(name, description.rows, sum(part.file.bytes for part in parts))
+        return MadeSnapshot(name, description.rows, sum(file.bytes for file in description.files))
 
 
 def _rows(question: Question) -> Iterator[pa.Table]:

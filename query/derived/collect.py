@@ -80,5 +80,5 @@ def _names(run: LiveRun) -> Sequence[str]:
 
 
 def _names_of_snapshot(snapshot: LiveSnapshot) -> Sequence[str]:
-    names = [snapshot.folder + part.file.name for part in snapshot.description.parts]
+    names = [snapshot.folder + file.name for file in snapshot.description.files]
     return [*names, snapshot.folder + "snapshot.json"]

@@ -1,12 +1,14 @@
 """What a run and a snapshot say of themselves: `run.json` and `snapshot.json`, each written after all it lists.
 
 Laws: `parse(compose(x)) == x`; a parser accepts only what its composer makes, byte for byte, and refuses (ValueError)
-everything else. Pure: whether it is true is for whoever compares it with the evidence.
+everything else, also what has another digest than it states. Pure: whether it is true is for whoever compares it with
+the evidence.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, Self
 
 import orjson
@@ -16,7 +18,15 @@ from archiver.format.canonical import canonical
 from archiver.format.layout import BaselineName, label_time_ms
 from archiver.format.seal import parse_seal_name
 from query.derived.key_range import KeyRange, RowKey
-from query.derived.names import DERIVATION, RunName, SnapshotName, check_part_name, check_segments_name, index_name
+from query.derived.names import (
+    DERIVATION,
+    RunName,
+    SnapshotName,
+    check_part_name,
+    check_segments_name,
+    index_name,
+    items_name,
+)
 
 MOST_PART_ROWS: Final = 1 << 20  # what a place in a part is counted with (`query/sql/macros.sql`)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -33,12 +43,19 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Parquet file of rows, its index (None in a snapshot), and the keys of its first and its last row."""
+    """One Parquet file of rows, its items file, its index (None in a snapshot), and the keys of first and last row."""
 
     file: File
+    items: File
     index: File | None
     rows: int
     keys: KeyRange
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All that belongs to it."""
+        own = (self.file, self.items)
+        return own if self.index is None else (*own, self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +116,10 @@ class RunDescription:
     @property
     def files(self) -> tuple[File, ...]:
         """All that it lists."""
-        indexes = (part.index for part in self.parts if part.index is not None)
-        return (self.segments, *(part.file for part in self.parts), *indexes)
+        return (self.segments, *(file for part in self.parts for file in part.files))
 
     def compose(self) -> bytes:
-        return canonical(
+        return _with_digest(
             {
                 "contradictions": self.contradictions,
                 "derivation": DERIVATION,
@@ -185,9 +201,14 @@ class SnapshotDescription:
     baseline: Digested | None
     writer: str
 
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All that it lists."""
+        return tuple(file for part in self.parts for file in part.files)
+
     def compose(self) -> bytes:
         baseline = None if self.baseline is None else {"name": self.baseline.name, "sha256": self.baseline.sha256}
-        return canonical(
+        return _with_digest(
             {
                 "at_ms": self.name.at_ms,
                 "baseline": baseline,
@@ -225,6 +246,11 @@ class SnapshotDescription:
         return parsed
 
 
+def _with_digest(members: dict[str, Any]) -> bytes:
+    """A description with the digest of itself: what a disk or a hand has changed in it is none."""
+    return canonical({**members, "digest": sha256(canonical(members)).hexdigest()})
+
+
 def _check_rows(rows: int, parts: Sequence[Part]) -> None:
     _demand(sum(part.rows for part in parts) == rows, "its parts do not add up to its rows")
     for number, part in enumerate(parts):
@@ -237,6 +263,8 @@ def _part_members(part: Part) -> dict[str, Any]:
     members = {
         **_file_members(part.file),
         "first": part.keys.first.members(),
+        "items_bytes": part.items.bytes,
+        "items_sha256": part.items.sha256,
         "last": part.keys.last.members(),
         "rows": part.rows,
     }
@@ -247,11 +275,12 @@ def _part_members(part: Part) -> dict[str, Any]:
 
 def _part(members: Any) -> Part:
     file = _file({name: members[name] for name in ("bytes", "name", "sha256")})
+    items = File(items_name(file.name), _count(members["items_bytes"]), _digest(members["items_sha256"]))
     index = None
     if "index_sha256" in members:
         index = File(index_name(file.name), _count(members["index_bytes"]), _digest(members["index_sha256"]))
     keys = KeyRange(RowKey.of(members["first"]), RowKey.of(members["last"]))
-    return Part(file, index, _count(members["rows"]), keys)
+    return Part(file, items, index, _count(members["rows"]), keys)
 
 
 def _file_members(file: File) -> dict[str, Any]:

@@ -34,6 +34,11 @@ class LiveRun:
         return tuple(StoredObject(self.folder + part.file.name, part.file.bytes) for part in self.description.parts)
 
     @property
+    def items(self) -> tuple[StoredObject, ...]:
+        """The items files of its parts as objects."""
+        return tuple(StoredObject(self.folder + part.items.name, part.items.bytes) for part in self.description.parts)
+
+    @property
     def last_ms(self) -> int:
         """The latest `changed_at` in it (epoch ms)."""
         return max((span.last_ms for span in self.description.spans), default=0)
@@ -59,6 +64,11 @@ class LiveSnapshot:
     def parts(self) -> tuple[StoredObject, ...]:
         """Its parts as objects."""
         return tuple(StoredObject(self.folder + part.file.name, part.file.bytes) for part in self.description.parts)
+
+    @property
+    def items(self) -> tuple[StoredObject, ...]:
+        """The items files of its parts as objects."""
+        return tuple(StoredObject(self.folder + part.items.name, part.items.bytes) for part in self.description.parts)
 
 
 def live_runs(source: Source, trail: Trail, *, anew: bool = False) -> tuple[LiveRun, ...]:

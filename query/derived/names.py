@@ -92,6 +92,11 @@ def index_name(part: str) -> str:
     return part.removesuffix(".parquet") + ".idx"
 
 
+def items_name(part: str) -> str:
+    """The name of a part's items file."""
+    return part.removesuffix(".parquet") + ".items"
+
+
 def segments_name(digest: str) -> str:
     """The name of the table of segments that a run was made from."""
     return f"segments-{digest[:16]}.parquet"

@@ -19,8 +19,10 @@ from archiver.format.columns import METADATA_FORMAT, METADATA_KIND, METADATA_WRI
 from query.derived.columns import REPETITIVE, WITH_STATISTICS
 from query.derived.description import MOST_PART_ROWS, File, Part
 from query.derived.index import PartIndex
+from query.derived.items import Digests, ItemsWriter
 from query.derived.key_range import KeyRange, RowKey
-from query.derived.names import index_name, part_name
+from query.derived.names import index_name, items_name, part_name
+from query.derived.store import DerivedStore
 
 GROUP_BYTES: Final = 256 << 10
 PART_BYTES: Final = 128_000_000
@@ -37,23 +39,32 @@ except PackageNotFoundError:  # a source tree that is not installed
 
 @dataclass(frozen=True, slots=True)
 class WrittenPart:
-    """A part that is whole in the working folder, and its index, if it has one."""
+    """A part that is whole in the working folder, its items file, and its index, if it has one."""
 
     part: Part
     path: Path
+    items_path: Path
     index_path: Path | None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All its files."""
+        own = (self.path, self.items_path)
+        return own if self.index_path is None else (*own, self.index_path)
 
 
 def write_parts(
-    folder: Path, tables: Iterable[pa.Table], schema: pa.Schema, kind: str, *, with_index: bool
+    folder: Path, tables: Iterable[pa.Table], schema: pa.Schema, kind: str, digests: Digests, *, with_index: bool
 ) -> Iterator[WrittenPart]:
-    """Writes rows into parts below `folder`, each told as soon as it is whole. `kind` is `run` or `snapshot`."""
+    """Writes rows into parts below `folder`, each told as soon as it is whole. `kind` is `run` or `snapshot`; `digests`
+    says which digests item keys have.
+    """
     number = 0
     open_part: _OpenPart | None = None
     size = _GroupSize()
     for group in _groups(tables, schema, size):
         if open_part is None:
-            open_part = _OpenPart(folder / f"part-{number}", schema, kind)
+            open_part = _OpenPart(folder / f"part-{number}", schema, kind, digests)
         size.learn(group, open_part.write(group))
         if open_part.is_full:
             yield open_part.close(number, with_index=with_index)
@@ -96,8 +107,10 @@ def _groups(tables: Iterable[pa.Table], schema: pa.Schema, size: _GroupSize) -> 
 class _OpenPart:
     """A part that is being written."""
 
-    def __init__(self, path: Path, schema: pa.Schema, kind: str) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, kind: str, digests: Digests) -> None:
         self._path = path
+        self._items_path = path.with_name(f"{path.name}.items")
+        self._items = ItemsWriter(self._items_path, digests)
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pq.ParquetWriter(
             self._sink,
@@ -128,6 +141,7 @@ class _OpenPart:
         """Writes one group of rows; its size in bytes."""
         before = self._sink.tell()
         self._writer.write_table(group, row_group_size=group.num_rows)
+        self._items.add(group)
         self._groups.append(KeyRange(_key(group, 0), _key(group, group.num_rows - 1)))
         self._rows += group.num_rows
         return int(self._sink.tell() - before)
@@ -135,9 +149,11 @@ class _OpenPart:
     def close(self, number: int, *, with_index: bool) -> WrittenPart:
         self._writer.close()
         self._sink.close()
+        self._items.close()
         digest = _sha256(self._path)
         file = File(part_name(number, digest), self._path.stat().st_size, digest)
         path = self._path.rename(self._path.with_name(file.name))
+        items_path = self._items_path.rename(path.with_name(items_name(file.name)))
         index, index_path = None, None
         if with_index:
             content = PartIndex.of(path, self._groups).compose()
@@ -145,7 +161,15 @@ class _OpenPart:
             index_path.write_bytes(content)
             index = File(index_path.name, len(content), sha256(content).hexdigest())
         keys = KeyRange(self._groups[0].first, self._groups[-1].last)
-        return WrittenPart(Part(file, index, self._rows, keys), path, index_path)
+        part = Part(file, file_of(items_path), index, self._rows, keys)
+        return WrittenPart(part, path, items_path, index_path)
+
+
+def put_part(store: DerivedStore, folder: str, written: WrittenPart) -> None:
+    """Puts the files of a part into a folder (its full name, with its slash), and away from here."""
+    for path in written.paths:
+        store.put_if_absent(folder + path.name, path)
+        path.unlink()
 
 
 def file_of(path: Path) -> File:

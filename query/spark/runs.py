@@ -23,7 +23,7 @@ from query.derived.description import File, Part, Span
 from query.derived.key_range import KeyRange, RowKey
 from query.derived.lineage import Counted, gathered, with_lineage
 from query.derived.live import LiveRun
-from query.derived.names import index_name, part_name
+from query.derived.names import index_name, items_name, part_name
 from query.derived.parts import WrittenPart, write_parts
 from query.derived.segment_table import SealedSegment
 from query.derived.store import open_derived
@@ -53,11 +53,12 @@ _UNORDERED: Final = pa.schema(
         if column.name not in _OF_NEIGHBOURS
     ]
 )
+_KINDS: Final = ("part", "items", "index")  # the files of a part
 _WRITTEN: Final = pa.schema(
     [
         pa.field("range", pa.int64()),
         pa.field("part", pa.int64()),
-        pa.field("kind", pa.string()),  # `part`, `index`, or `told`, which has no content
+        pa.field("kind", pa.string()),  # one of `_KINDS`, or `told`, which has no content
         pa.field("content", pa.binary()),
         pa.field("told", pa.string()),
     ]
@@ -160,11 +161,11 @@ def _write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     assert context is not None
     number, part = context.partitionId(), 0
     counted = Counted()
-    with Scratch("compact") as work:
+    with Scratch("compact") as work, Engine(memory_limit=_TASK_MEMORY, threads=1).ask() as digesting:
         tables = counted.through(with_lineage(gathered(batches)))
-        for part, written in enumerate(write_parts(work.path, tables, RUN_SCHEMA, "run", with_index=True), 1):
-            assert written.index_path is not None
-            for kind, path in (("part", written.path), ("index", written.index_path)):
+        parts = write_parts(work.path, tables, RUN_SCHEMA, "run", digesting.item_digests, with_index=True)
+        for part, written in enumerate(parts, 1):
+            for kind, path in zip(_KINDS, written.paths, strict=True):
                 yield from _chunks(number, part, kind, path)
                 path.unlink()
             yield _told(number, part, _members(written))
@@ -198,6 +199,8 @@ def _members(written: WrittenPart) -> dict[str, Any]:
     return {
         "bytes": part.file.bytes,
         "sha256": part.file.sha256,
+        "items_bytes": part.items.bytes,
+        "items_sha256": part.items.sha256,
         "index_bytes": part.index.bytes,
         "index_sha256": part.index.sha256,
         "rows": part.rows,
@@ -211,6 +214,7 @@ def _part(number: int, members: Mapping[str, Any]) -> Part:
     name = part_name(number, members["sha256"])
     return Part(
         file=File(name, members["bytes"], members["sha256"]),
+        items=File(items_name(name), members["items_bytes"], members["items_sha256"]),
         index=File(index_name(name), members["index_bytes"], members["index_sha256"]),
         rows=members["rows"],
         keys=KeyRange(RowKey.of(members["first"]), RowKey.of(members["last"])),
@@ -218,9 +222,8 @@ def _part(number: int, members: Mapping[str, Any]) -> Part:
 
 
 def _names(part: Part) -> dict[str, tuple[str, str]]:
-    """The names under which part and index are put, and their digests (hex)."""
-    assert part.index is not None
-    return {"part": (part.file.name, part.file.sha256), "index": (part.index.name, part.index.sha256)}
+    """The names under which the files of a part are put, and their digests (hex)."""
+    return {kind: (file.name, file.sha256) for kind, file in zip(_KINDS, part.files, strict=True)}
 
 
 def _putting(derived: Place, folder: str, names: Mapping[tuple[int, int], Mapping[str, tuple[str, str]]]) -> Any:

@@ -45,3 +45,6 @@ CREATE MACRO place_at(file_rank, row, existed) AS (file_rank::BIGINT << 40) | (r
 CREATE MACRO rank_of(place) AS place >> 40;
 CREATE MACRO row_at(place) AS (place & 1099511627775) >> 1;
 CREATE MACRO existed_at(place) AS place & 1 = 1;
+
+-- An item in 16 bytes: the first half of the SHA-256 of its key.
+CREATE MACRO item_digest(item_key) AS left(sha256(item_key), 32)::UUID;

@@ -1,4 +1,4 @@
--- The same of runs that reach beyond the instant or the floor, or tell of changes more than once.
+-- The same of runs that reach beyond the instant or the floor.
 CREATE OR REPLACE TEMP VIEW told_of_cut_runs AS
 SELECT
     item_key,

@@ -1,4 +1,4 @@
--- The same of runs all of whose changes lie between the floor and the instant, each told once.
+-- The same of runs all of whose changes lie between the floor and the instant.
 CREATE OR REPLACE TEMP VIEW told_of_whole_runs AS
 SELECT
     item_key,
@@ -7,4 +7,4 @@ SELECT
     stream_label,
     stream_label || ' ' || sequence_number AS ord
 FROM read_parquet(getvariable('whole_files'), hive_partitioning = false, union_by_name = false)
-WHERE superseded_at IS NULL
+WHERE superseded_at IS NULL AND NOT repeats

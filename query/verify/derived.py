@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from query.derived.description import File, RunDescription
+from query.derived.description import RunDescription
 from query.derived.index import PartIndex
 from query.derived.names import RunName
 from query.derived.segment_table import SealedSegment, parse_segments
@@ -139,11 +139,7 @@ class _RunCheck(DerivedCheck):
         self.run = self.description(RunDescription.parse)
         if self.run.name != self.name:
             raise Differs(self.json, f"it describes the run {self.run.name.start} to {self.run.name.end}")
-        return {self.json, *(self.folder + file.name for file in self._files())}
-
-    def _files(self) -> list[File]:
-        indexes = [part.index for part in self.run.parts if part.index is not None]
-        return [self.run.segments, *(part.file for part in self.run.parts), *indexes]
+        return {self.json, *(self.folder + file.name for file in self.run.files)}
 
     def compare_with_log(self) -> None:
         """What the description says of the log, and the table of segments."""
@@ -178,7 +174,7 @@ class _RunCheck(DerivedCheck):
 
     def compare_files(self) -> None:
         """The sizes of all files, and the indexes of parts by their digests."""
-        self.compare_sizes(self._files())
+        self.compare_sizes(self.run.files)
         for part in self.run.parts:
             assert part.index is not None  # the description was parsed
             index = self.parsed(part.index, PartIndex.parse, self.checked(part.index))
@@ -194,7 +190,8 @@ class _RunCheck(DerivedCheck):
             segments=self.segments,
             evidence=self.segment_files(self.segments),
             run=self.run,
-            parts=self.part_files(self.run.parts),
+            parts=self.files([part.file for part in self.run.parts]),
+            items=self.files([part.items for part in self.run.parts]),
             indexes=self._indexes,
         )
         self.demand_alike(replace(self.run, **check_rows(engine, files)), self.run, "what its rows say")

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from archiver.format.layout import Trail
-from query.derived.description import File, Part
+from query.derived.description import File
 from query.derived.levels import until_ms
 from query.derived.names import RUNS, SNAPSHOTS, RunName, SnapshotName
 from query.derived.segment_table import SealedSegment
@@ -147,13 +147,13 @@ class DerivedCheck:
             raise FileNotFoundError(name)
         return content
 
-    def part_files(self, parts: Sequence[Part]) -> list[EvidenceFile]:
-        """Parts on this machine."""
-        stored = [StoredObject(self.folder + part.file.name, part.file.bytes) for part in parts]
+    def files(self, described: Sequence[File]) -> list[EvidenceFile]:
+        """Files on this machine, with the digests that are described."""
+        stored = [StoredObject(self.folder + file.name, file.bytes) for file in described]
         paths = self.place.fetch(stored)
         return [
-            EvidenceFile(path, one.name, sha256=part.file.sha256)
-            for path, one, part in zip(paths, stored, parts, strict=True)
+            EvidenceFile(path, one.name, sha256=file.sha256)
+            for path, one, file in zip(paths, stored, described, strict=True)
         ]
 
     def segment_files(self, segments: Sequence[SealedSegment]) -> list[EvidenceFile]:

@@ -23,6 +23,7 @@ from query.derived.index import PartIndex
 from query.derived.key_range import KeyRange, RowKey
 from query.derived.parts import file_of
 from query.gate import EvidenceFile
+from query.verify.derived_items import ItemsCheck
 
 _BYTES_AT_ONCE: Final = 16_000_000
 _FEWEST_ROWS_AT_ONCE: Final = 64
@@ -75,17 +76,30 @@ def check_digest(part: Part, file: EvidenceFile) -> None:
 
 
 def rows_of_part(
-    shape: Shape, part: Part, file: EvidenceFile, index: PartIndex | None, writer: str
+    shape: Shape, part: Part, file: EvidenceFile, index: PartIndex | None, items: EvidenceFile, writer: str
 ) -> Iterator[pa.Table]:
-    """The rows of a part; then what its footer and its index say is known to be true of them. Raises Differs."""
+    """The rows of a part; then what its footer, its index and its items file say is known to be true of them. Raises
+    Differs.
+    """
+    check = ItemsCheck()
     try:
-        yield from _rows(shape, part, file, index, writer)
+        for table in _rows(shape, part, file, index, writer):
+            check.take(table)
+            yield table
     except (MemoryError, pa.ArrowMemoryError, GeneratorExit):
         raise
     except FileNotFoundError as error:
         raise FileNotFoundError(file.name) from error
     except Exception as error:  # these bytes are anybody's, and may break a parser in any way
         raise Differs(file.name, f"it cannot be read: {error}") from error
+    try:
+        check.finish(items)
+    except (MemoryError, pa.ArrowMemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(items.name) from error
+    except Exception as error:
+        raise Differs(items.name, f"it is not that of its part: {error}") from error
 
 
 def _rows(shape: Shape, part: Part, file: EvidenceFile, index: PartIndex | None, writer: str) -> Iterator[pa.Table]:

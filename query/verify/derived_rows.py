@@ -29,7 +29,7 @@ from query.verify.derived_part import RUN, Differs, check_digest, rows_at_once, 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
     """A run on this machine: the segments that it was made of and their files, its description, its parts, and their
-    indexes as they were stored, each in order.
+    items files and their indexes as they were stored, each in order.
     """
 
     trail: Trail
@@ -37,6 +37,7 @@ class RunFiles:
     evidence: Sequence[EvidenceFile]
     run: RunDescription
     parts: Sequence[EvidenceFile]
+    items: Sequence[EvidenceFile]
     indexes: Sequence[PartIndex]
 
 
@@ -69,7 +70,8 @@ def compare_with_segments(engine: Engine, files: RunFiles) -> dict[str, Any]:
         expected = _Rows(counted.through(rows_in_order(question)))
         place = 0
         for number, file in enumerate(files.parts):
-            for table in rows_of_part(RUN, files.run.parts[number], file, files.indexes[number], files.run.writer):
+            part, index = files.run.parts[number], files.indexes[number]
+            for table in rows_of_part(RUN, part, file, index, files.items[number], files.run.writer):
                 start = 0
                 while start < table.num_rows:
                     other = expected.take(table.num_rows - start)

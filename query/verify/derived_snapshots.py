@@ -42,7 +42,7 @@ class SnapshotCheck(DerivedCheck):
         self.snapshot = self.description(SnapshotDescription.parse)
         if self.snapshot.name != self.name:
             raise Differs(self.json, "it describes another snapshot")
-        return {self.json, *(self.folder + part.file.name for part in self.snapshot.parts)}
+        return {self.json, *(self.folder + file.name for file in self.snapshot.files)}
 
     def compare_with_log(self, held: Inventory) -> None:
         """What the description says of the log, the baseline that it names, and the sizes of its files."""
@@ -54,7 +54,7 @@ class SnapshotCheck(DerivedCheck):
             raise Differs(self.json, "the log says otherwise of root or seal")
         self._segments = [one for one in history.segments if one.entry < self.name.end]
         self._floor = self._baseline(held)
-        self.compare_sizes(part.file for part in said.parts)
+        self.compare_sizes(said.files)
 
     def _baseline(self, held: Inventory) -> BaselineDescription:
         """The baseline that it rests on. Raises Differs."""
@@ -72,19 +72,19 @@ class SnapshotCheck(DerivedCheck):
 
     def compare_rows(self, new_engine: Callable[[], Engine]) -> None:
         """Every item, its order, and its plain twin."""
-        files = self.part_files(self.snapshot.parts)
+        files = self.files([part.file for part in self.snapshot.parts])
         for part, file in zip(self.snapshot.parts, files, strict=True):
             check_digest(part, file)
-        self._check_order(files)
+        self._check_order(files, self.files([part.items for part in self.snapshot.parts]))
         with new_engine().ask() as question:
             read_sources(question, [], self.segment_files(self._segments), self._segments)
             self._check_spans([Span(*row) for row in question.rows("run_spans")])
             self._check_items(question, files)
 
-    def _check_order(self, files: Sequence[EvidenceFile]) -> None:
+    def _check_order(self, files: Sequence[EvidenceFile], items: Sequence[EvidenceFile]) -> None:
         before: RowKey | None = None
         for number, part in enumerate(self.snapshot.parts):
-            for table in rows_of_part(SNAPSHOT, part, files[number], None, self.snapshot.writer):
+            for table in rows_of_part(SNAPSHOT, part, files[number], None, items[number], self.snapshot.writer):
                 for key in _keys(table):
                     if before is not None and key <= before:
                         raise Differs(files[number].name, "its items are not in order, or there twice")

@@ -59,7 +59,7 @@ NOT_READ = {
     ("docs/format.md", "ddbtrail/<account>/<region>/<table>"): "the lines of a checkpoint, by name",
     (
         "docs/format.md",
-        'run       = trail "runs/d1/" 20DIGIT "-" 20DIGIT "/" ( part / index / segments / "run.json" )',
+        'run       = trail "runs/d1/" 20DIGIT "-" 20DIGIT "/" ( part / items / index / segments / "run.json" )',
     ): ("a grammar"),
 }
 

@@ -360,7 +360,7 @@ def test_runs_that_a_larger_one_covers_go_after_a_day(config, monkeypatch):
     answer = compact_trails(config, now_ms=written_ms + 23 * HOUR_MS, remaining_s=plenty)
     assert "deleted" not in answer
     answer = compact_trails(config, now_ms=written_ms + 25 * HOUR_MS, remaining_s=plenty)
-    assert answer["deleted"] == 8 * 4
+    assert answer["deleted"] == 8 * 5
     assert tuple(runs_of(config)) == cover(runs_of(config))
     assert len(runs_of(config)) == 3
 

@@ -5,6 +5,7 @@ clocks step back, so that layers lie across each other; each answer is that of t
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import query.whole_table
 from query.errors import DerivedGone
 from query.placed import OutOfOrderError
+from query.seal_log import SealMismatch
 from query.table import Table
 from tests.delivery import delivered
 from tests.querying.derived_worlds import Place, instant, plain_conflict
@@ -269,6 +271,55 @@ def test_a_part_that_goes_while_its_rows_are_told(tmp_path):
             list(batches)
         for path, held in content.items():
             path.write_bytes(held)
+
+
+def test_what_is_damaged_is_refused_and_what_is_not_needed_is_not_read(tmp_path):
+    """Items files are read, but that of the run in which the baseline was taken, and of parts those with a row that is an
+    answer; nothing is told from a damaged one.
+    """
+    hours = drawn(Random("placed 0"), tmp_path, is_odd=False)
+    last = instant(hours.times[-1])
+    expected = states_of(hours.place.table(), last)
+    found: Counter[str] = Counter()
+    for one in hours.place.held():
+        path = hours.place.derived_folder / one.name
+        if "part-" not in path.name or path.suffix == ".idx":
+            continue
+        content = path.read_bytes()
+        path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        refused = ""
+        try:
+            assert states_of(hours.place.table(), last) == expected
+        except SealMismatch as error:
+            refused = error.message
+        path.write_bytes(content)
+        found[f"{path.suffix} {'refused' if refused else 'not read'}"] += 1
+        assert not refused or one.name in refused
+    assert found[".items refused"] > 3, found
+    assert found[".items not read"] == 1, found
+    assert found[".parquet refused"] > 0, found
+    assert found[".parquet not read"] > 0, found
+
+
+def test_an_items_file_that_is_gone_makes_no_difference(tmp_path):
+    """Its run is then none."""
+    hours = drawn(Random("placed 0"), tmp_path, is_odd=False)
+    last = instant(hours.times[-1])
+    expected = states_of(hours.place.table(with_derived=False), last)
+    held = [hours.place.derived_folder / one.name for one in hours.place.held() if one.name.endswith(".items")]
+    assert held
+    for path in held:
+        content, opened = path.read_bytes(), hours.place.table()
+        path.unlink()
+        assert states_of(opened, last) == expected
+        assert states_of(hours.place.table(), last) == expected
+        path.write_bytes(content)
+
+
+def states_of(table: Table, at: Any) -> list[tuple[str, str | None]]:
+    with closing(table.as_of(at)) as state:
+        rows = [row for batch in state.batches() for row in batch.to_pylist()]
+        return [(row["item_key"], row["image"]) for row in rows]
 
 
 def test_a_table_that_is_closed_while_it_is_read(tmp_path, monkeypatch):

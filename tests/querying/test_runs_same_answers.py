@@ -99,9 +99,11 @@ def maintained(world: World, folder: Path, size: dict[str, int]) -> Counter[str]
 
 
 def lose(place: Place, rng: Random) -> str:
-    """Something of the runs goes: a folder, a description, a part, an index, a table of segments; or nothing does."""
+    """Something of the runs goes: a folder, a description, a part, its items file, an index, a table of segments; or
+    nothing does.
+    """
     held = [one.name for one in place.held()]
-    kind = rng.choice(["", "run", ".json", ".idx", "part", "segments", "everything"])
+    kind = rng.choice(["", "run", ".json", ".idx", ".items", "part", "segments", "everything"])
     if not held or not kind:
         return "nothing lost"
     if kind == "everything":
@@ -109,7 +111,9 @@ def lose(place: Place, rng: Random) -> str:
     elif kind == "run":
         shutil.rmtree((place.derived_folder / rng.choice(held)).parent)
     else:
-        chosen = [name for name in held if kind in name.rpartition("/")[2] and (kind != "part" or ".idx" not in name)]
+        chosen = [name for name in held if kind in name.rpartition("/")[2]]
+        if kind == "part":
+            chosen = [name for name in chosen if name.endswith(".parquet")]
         if chosen:
             (place.derived_folder / rng.choice(chosen)).unlink()
     return f"lost {kind}"
@@ -345,7 +349,7 @@ def test_no_answer_comes_from_a_damaged_run(is_large, tmp_path, monkeypatch):
         kind = name.rpartition("/")[2]
         kind = kind if kind == "run.json" else kind.rpartition(".")[2] if "part-" in kind else "segments"
         ways = sorted(spoilt(content, rng).items())
-        for how, damaged in ways if kind == "parquet" else [rng.choice(ways)]:
+        for how, damaged in ways if kind in {"parquet", "run.json"} else [rng.choice(ways)]:
             (fixed.place.derived_folder / name).write_bytes(damaged)
             refused[kind] += refusals(fixed, name, how)
         (fixed.place.derived_folder / name).write_bytes(content)

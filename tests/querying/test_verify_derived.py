@@ -22,9 +22,10 @@ from query import snapshots as snapshots_kept
 from query.archive import Archive, open_archive
 from query.derived import parts as parts_of_runs
 from query.derived.columns import RUN_SCHEMA, SNAPSHOT_SCHEMA
-from query.derived.description import RunDescription, SnapshotDescription
+from query.derived.description import Part, RunDescription, SnapshotDescription
 from query.derived.index import PartIndex
-from query.derived.names import RUNS, RunName, index_name, part_name, segments_name
+from query.derived.items import ITEMS_SCHEMA
+from query.derived.names import RUNS, RunName, index_name, items_name, part_name, segments_name
 from query.derived.parts import file_of, write_parts, write_table
 from query.derived.segment_table import parse_segments, table_of
 from query.derived.store import FolderStore
@@ -289,7 +290,7 @@ def test_any_byte_of_any_file_that_changes_is_found(tmp_path, every):
     [run] = place.runs
     assert place.check().exit_code == 0
     files = sorted(run.iterdir())
-    assert sorted(file.suffix for file in files) == [".idx", ".json", ".parquet", ".parquet"]
+    assert sorted(file.suffix for file in files) == [".idx", ".items", ".json", ".parquet", ".parquet"]
     missed = []
     for file in files:
         content = file.read_bytes()
@@ -314,6 +315,13 @@ def seen_codes(place: Place) -> set[str]:
 
 # --- somebody who makes all digests right again ---
 
+
+def digests(item_keys: pa.ChunkedArray) -> pa.Array:
+    """Not those of the engine, which are not to be believed here."""
+    found = [hashlib.sha256(key.as_py().encode()).digest()[:16] for key in item_keys]
+    return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(found, pa.binary(16)))
+
+
 Rows = Callable[[pa.Table], pa.Table]
 
 
@@ -329,7 +337,7 @@ def forge(run: Path, change: Rows, also: Callable[[RunDescription], RunDescripti
     rows = change(rows_of(run))
     for path in run.glob("part-*"):
         path.unlink()
-    written = list(write_parts(run, [rows], RUN_SCHEMA, "run", with_index=True))
+    written = list(write_parts(run, [rows], RUN_SCHEMA, "run", digests, with_index=True))
     told = replace(told, rows=rows.num_rows, parts=tuple(one.part for one in written))
     if told.rows != sum(span.rows for span in told.spans):
         more = told.rows - sum(span.rows for span in told.spans)
@@ -489,6 +497,7 @@ def files_of(place: Place, run: Path) -> RunFiles:
         ],
         told,
         [EvidenceFile(run / one.file.name, one.file.name, sha256=one.file.sha256) for one in told.parts],
+        [EvidenceFile(run / one.items.name, one.items.name, sha256=one.items.sha256) for one in told.parts],
         [PartIndex.parse((run / one.index.name).read_bytes()) for one in told.parts if one.index],
     )
 
@@ -534,6 +543,7 @@ def rewritten(run: Path, change: Callable[[bytes], bytes]) -> None:
     assert part.index is not None
     content = change((run / part.file.name).read_bytes())
     keys = [group.keys for group in PartIndex.parse((run / part.index.name).read_bytes()).groups]
+    items = (run / part.items.name).read_bytes()
     for path in run.glob("part-0-*"):
         path.unlink()
     digest = hashlib.sha256(content).hexdigest()
@@ -541,9 +551,11 @@ def rewritten(run: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(content)
     index = PartIndex.of(path, keys).compose()
     (run / index_name(path.name)).write_bytes(index)
+    (run / items_name(path.name)).write_bytes(items)
     made = replace(
         part,
         file=file_of(path),
+        items=replace(part.items, name=items_name(path.name)),
         index=replace(
             part.index, name=index_name(path.name), bytes=len(index), sha256=hashlib.sha256(index).hexdigest()
         ),
@@ -663,6 +675,72 @@ def test_keys_of_a_row_group_that_are_not_its_rows_are_found(place):
     describe(run, replace(told, parts=(replace(told.parts[0], index=described),)))
     [(code, detail)] = seen(place.check())
     assert (code, "index" in detail) == (MISMATCH, True)
+
+
+def with_items(part: Part, folder: Path, items: pa.Table, **options: Any) -> Part:
+    """Another items file in the place of a part's, written as the real writer does it, unless `options` say otherwise."""
+    path = folder / part.items.name
+    usual: dict[str, Any] = {"compression": "zstd", "write_statistics": False, "store_schema": False}
+    pq.write_table(items, path, **usual | {"use_dictionary": False} | options)
+    return replace(part, items=file_of(path))
+
+
+def another_digest(items: pa.Table) -> pa.Table:
+    storage = items.column("item_digest").combine_chunks().storage.to_pylist()
+    storage[1] = bytes(16)
+    return items.set_column(
+        0, ITEMS_SCHEMA.field(0), pa.ExtensionArray.from_storage(pa.uuid(), pa.array(storage, pa.binary(16)))
+    )
+
+
+def another_row(items: pa.Table) -> pa.Table:
+    rows = items.column("row").to_pylist()
+    return items.set_column(1, ITEMS_SCHEMA.field(1), pa.array([*rows[:1], rows[1] - 1, *rows[2:]], pa.int64()))
+
+
+def not_deleted(items: pa.Table) -> pa.Table:
+    existed = items.column("existed").to_pylist()
+    return items.set_column(2, ITEMS_SCHEMA.field(2), pa.array([not existed[0], *existed[1:]], pa.bool_()))
+
+
+WRONG_ITEMS: dict[str, tuple[Rows, dict[str, Any]]] = {
+    "a digest": (another_digest, {}),
+    "a row": (another_row, {}),
+    "existed": (not_deleted, {}),
+    "an item left out": (lambda items: items.slice(1), {}),
+    "an item twice": (lambda items: pa.concat_tables([items.slice(0, 1), items]), {}),
+    "statistics": (lambda items: items, {"write_statistics": True}),
+    "a column more": (lambda items: items.append_column("more", items.column("row")), {}),
+    "no UUIDs": (lambda items: items.set_column(0, "item_digest", items.column(0).combine_chunks().storage), {}),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_ITEMS)
+@pytest.mark.parametrize("kind", ["run", "snapshot"])
+def test_an_items_file_of_other_rows_is_found(place, kind, wrong):
+    """With the digest that the description says: answers about whole tables begin there."""
+    change, options = WRONG_ITEMS[wrong]
+    folder = place.runs[0] if kind == "run" else place.snapshots[0]
+    path = folder / f"{kind}.json"
+    parse = RunDescription.parse if kind == "run" else SnapshotDescription.parse
+    told = parse(path.read_bytes())
+    items = pq.read_table(folder / told.parts[0].items.name)
+    parts = (with_items(told.parts[0], folder, change(items), **options), *told.parts[1:])
+    path.write_bytes(replace(told, parts=parts).compose())
+    [problem] = place.check().problems
+    assert (problem.code, problem.name) == (MISMATCH, at_name(place, folder / told.parts[0].items.name))
+
+
+def test_an_items_file_with_another_digest_is_found(place):
+    path = next(place.runs[0].glob("part-*.items"))
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])
+    [problem] = place.check().problems
+    assert (problem.code, problem.name) == (MISMATCH, at_name(place, path))
+
+
+def at_name(place: Place, path: Path) -> str:
+    return path.relative_to(place.folder / "derived").as_posix()
 
 
 def changed_member(name: str) -> Callable[[RunDescription], RunDescription]:
@@ -787,7 +865,8 @@ def forge_snapshot(folder: Path, change: Rows, **members: Any) -> None:
     rows = change(snapshot_rows(folder))
     for path in folder.glob("part-*"):
         path.unlink()
-    written = list(write_parts(folder, [rows] if rows.num_rows else [], SNAPSHOT_SCHEMA, "snapshot", with_index=False))
+    tables = [rows] if rows.num_rows else []
+    written = list(write_parts(folder, tables, SNAPSHOT_SCHEMA, "snapshot", digests, with_index=False))
     told = replace(told, rows=rows.num_rows, parts=tuple(one.part for one in written), **members)
     (folder / "snapshot.json").write_bytes(told.compose())
 
@@ -932,7 +1011,7 @@ class Failing:
         return self._source.fetch(wanted)
 
 
-@pytest.mark.parametrize("pattern", ["part-*.parquet", "part-*.idx", "segments-*.parquet"])
+@pytest.mark.parametrize("pattern", ["part-*.parquet", "part-*.idx", "part-*.items", "segments-*.parquet"])
 def test_a_file_that_is_gone_is_missing(place, pattern):
     """3, as for evidence; readers cannot use the run."""
     next(place.runs[0].glob(pattern)).unlink()
