@@ -31,9 +31,27 @@ def models_once() -> Iterator[None]:
         yield
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the order of all others."""
-    items.sort(key=lambda item: item.get_closest_marker("slowest") is None)
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The slowest first. For workers of pytest-xdist then all that goes to one worker together, so that no group is left to
+    the end; otherwise the order stays."""
+    groups = {item: _group(item) for item in items} if hasattr(config, "workerinput") else {}
+    for item, group in groups.items():
+        if group is not None:
+            # pytest-xdist 3.8 writes the group behind a name (`_nodeid`) that pytest 9.2 does not read any more, and the
+            # scheduler, which takes it from there, would tear every group apart.
+            item._id = type(item._id).parse(f"{item.nodeid}@{group}")
+    items.sort(key=lambda item: (item.get_closest_marker("slowest") is None, groups.get(item) is None))
+
+
+def _group(item: pytest.Item) -> str | None:
+    """What a test shares with others and is made once a worker: what its mark says, or what is made for its file."""
+    mark = item.get_closest_marker("xdist_group")
+    if mark is not None:
+        return mark.args[0]
+    made = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+    is_shared = any(fixtures[-1].scope == "module" for fixtures in made)
+    return item.nodeid.partition("::")[0] if is_shared else None
 
 
 def pytest_configure() -> None:
