@@ -69,6 +69,22 @@ endef
 pip = $(1)/bin/python -m pip install -qq --no-compile --disable-pip-version-check --no-input $(2) || { \
 	echo "installing into $(1) failed; mend what pip says above and type the same again" >&2; exit 1; }
 
+# Python keeps what it compiled, whatever this shell is told: else every test process compiles all it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Tests make and remove a great many small files, for which a disk has them wait: in memory where there is room (4 GB; a
+# whole run makes half of one). What a run that failed has made stays there to be looked at.
+IN_MEMORY = $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'END { print $$4 }')" -gt 4000000 ] && echo /dev/shm)
+
+# $(call pytest,OPTIONS): pytest with all workers and a folder for temporary files.
+define pytest
+	@folder=$$(mktemp -d "$(or $(TMPDIR),$(IN_MEMORY),/tmp)/ddbt-XXXXXX") || exit 1; \
+	trap 'rm -rf "$$folder"; exit 130' INT TERM; \
+	TMPDIR="$$folder" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(1) || { \
+		status=$$?; echo "what the tests made is in $$folder" >&2; exit $$status; }; \
+	rm -rf "$$folder" || true
+endef
+
 .PHONY: help
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | while IFS=@ read -r target what; do \
@@ -80,11 +96,11 @@ demo: $(INSTALLED) $(EMULATORS) ## Write to a DynamoDB on this machine, archive 
 
 .PHONY: test
 test: lint types $(EMULATORS) $(RUNTIME) $(DEPLOYER) ## Run everything but the long campaigns: lint, types, tests
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long"
+	$(call pytest,-m "not long")
 
 .PHONY: test-long
 test-long: $(INSTALLED) $(EMULATORS) $(RUNTIME) $(DEPLOYER) ## Run the long campaigns
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long
+	$(call pytest,-m long)
 
 .PHONY: mutants
 mutants: $(INSTALLED) ## Change the code that vouches for an archive, and see whether its tests notice
