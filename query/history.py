@@ -33,8 +33,11 @@ def changes_of_item(
     if conflicts:
         raise conflict_error(conflicts, redaction)
     changes: list[Change] = []
-    # Of several rows that tell of a change, one that is sealed.
-    for row in sorted(rows, key=lambda row: (row["stream_label"], row["sequence_number"], _is_unsealed(row, tellers))):
+    in_order = sorted(rows, key=_identity)
+    if _is_told_again(rows):
+        # Of several rows that tell of a change, one that is sealed.
+        in_order.sort(key=lambda row: (*_identity(row), _is_unsealed(row, tellers)))
+    for row in in_order:
         change = change_of(trail, row, tellers, attribution, redaction)
         if changes and changes[-1].order == change.order:
             continue
@@ -42,6 +45,16 @@ def changes_of_item(
         is_late = effective_ms != change.effective_ms  # rarely, and a copy takes as long as the change did
         changes.append(replace(change, effective_ms=effective_ms) if is_late else change)
     return changes
+
+
+def _identity(row: Row) -> tuple[str, str]:
+    """Which change of its item a row tells of: its order too."""
+    return row["stream_label"], row["sequence_number"]
+
+
+def _is_told_again(rows: Sequence[Row]) -> bool:
+    """Whether several rows of an item tell of the same change."""
+    return len(set(map(_identity, rows))) < len(rows)
 
 
 def _is_unsealed(row: Row, tellers: Tellers) -> bool:
@@ -81,7 +94,9 @@ def change_of(
 def conflicts_of(
     rows: Sequence[Row], tellers: Tellers, redaction: Redaction = NOTHING_REDACTED
 ) -> tuple[Conflict, ...]:
-    """The changes that rows contradict each other about."""
+    """The changes that rows of an item contradict each other about."""
+    if not _is_told_again(rows):
+        return ()
     columns = (
         "item_key",
         "stream_label",

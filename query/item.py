@@ -27,6 +27,7 @@ from query.redaction import NOTHING_REDACTED, Redaction
 from query.rev import Rev
 from query.shown import Shown, Tabular
 from query.state import reconstruct
+from query.uncollected import uncollected
 from query.versioned import Versioned, version_at
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Item(Versioned):
     @cached_property
     def versions(self) -> list[Version]:
         """Its versions, oldest first. Raises IdentityConflict if evidence contradicts itself about the item."""
-        return versions_of(self._changes, self.redaction)
+        with uncollected():
+            return versions_of(self._changes, self.redaction)
 
     @cached_property
     def _changes(self) -> list[Change]:
@@ -95,9 +97,10 @@ class Item(Versioned):
                     rows = question.arrow("item_rows_without_hint", {"item_key": self.item_key})
                 else:
                     rows = question.arrow("item_rows", {"item_key": self.item_key, "pk": wanted.item.pk})
-            return changes_of_item(
-                table.trail, rows.to_pylist(), table.reader.tellers(), table.attribution, table.redaction
-            )
+            with uncollected():
+                return changes_of_item(
+                    table.trail, rows.to_pylist(), table.reader.tellers(), table.attribution, table.redaction
+                )
 
         return self.table.asked(read)
 
