@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 
@@ -19,6 +21,7 @@ from archiver.plan import PlannedSegment
 from archiver.segment import encode_baseline_part, encode_segment
 from archiver.streams import Streams, TableUnreadable
 from archiver.writer import Writer
+from query.engine import Engine
 from query.table import Table
 from tests.oracle import Key, key_of
 from tests.simulator.check import Identity
@@ -130,15 +133,23 @@ def _in_order(row: tuple[bytes, str | None, str | None, bytes]) -> tuple[str, st
     return row[1] or "", row[2] or "", row[0]
 
 
+@cache
+def _engine() -> Engine:
+    """One for the histories of a process, one after the other: to start it takes longer than many of the questions."""
+    return Engine(threads=1)
+
+
 def open_table(store: MemoryStore, folder: Path, rng: Random) -> Table:
-    """The table of a store, written out to a folder in random order and opened by the reader."""
+    """The table of a store, written out to a folder in random order and opened by the reader. Ask it before the next."""
     names = list(store.objects)
     rng.shuffle(names)
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(store.objects[name])
-    return query.open(str(folder), now_ms=lambda: LONG_AFTER_MS, threads=1).table("orders")
+    archive = query.open(str(folder), now_ms=lambda: LONG_AFTER_MS, threads=1)
+    with patch("query.archive.Engine", lambda **_: _engine()):
+        return archive.table("orders")
 
 
 def states(found: Iterable[Any]) -> dict[Key, tuple[str, dict | None]]:
