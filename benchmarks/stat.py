@@ -1,6 +1,6 @@
 """`log --stat` over all changes of a table, beside the scan of the columns that it needs: each in a process of its own.
 
-    scan       DuckDB, the parts of runs: operation, time, changed attributes, user identity, and the identity of changes
+    scan       DuckDB, parts of runs: operation, time, changed attributes, user identity, and the identity of changes
     actor scan the same with the new images, out of which the actor is read
     stat       ddbtrail, no actor configured: the first question of the process, then the same twice more
     actor      ddbtrail, an actor configured at top level, likewise
