@@ -71,8 +71,9 @@ INPUTS: Final = {
     ),
     "row_bytes": Input(58, "bytes of a row in a segment", True, "the same"),
     "run_row_bytes": Input(59, "bytes of a row in a run: 1.0 times the segments", True, "10 million changes"),
-    "item_bytes": Input(59, "bytes of an item in a snapshot", True, "1 million items"),
+    "item_bytes": Input(88, "bytes of an item in a snapshot, items files included", True, "1 million items"),
     "index_share": Input(105e3 / 54e6, "bytes of an index for a byte of its part", True, "105 KB beside 54 MB"),
+    "items_share": Input(0.095, "bytes of an items file for a byte of its part", True, "86 MB beside 899 MB"),
     "levels": Input(3.4, "times the segments that hour, day and month write", True, "3.0 to 3.4; time goes with it"),
     "compact_rows_s": Input(170_000, "rows/s that compaction writes, one level", True, "10 million in 45 to 60 s"),
     "compact_cpu_s": Input(4.4e-6, "CPU s a row and level", True, "the same"),
@@ -83,7 +84,7 @@ INPUTS: Final = {
     "group_bytes": Input(
         256 * 1024, "bytes of rows read of a run for one item", True, "13 to 15 MB for 58 runs, indexes included"
     ),
-    "part_entry_bytes": Input(517, "bytes of a part in run.json", True, "one composed, keys of 15 characters"),
+    "part_entry_bytes": Input(621, "bytes of a part in run.json", True, "one composed, keys of 15 characters"),
     "segment_entry_bytes": Input(82, "bytes of a segment in a run's table of segments", True, "50,000 segments"),
     "log_entry_bytes": Input(614, "bytes of an entry in a seal", True, "264,356 bytes of a seal with 430 entries"),
     "log_entry_s": Input(10e-6, "CPU s to read it", True, "performance.md"),
@@ -101,7 +102,9 @@ INPUTS: Final = {
         True,
         "prices.toml: once, items of 1 KB",
     ),
-    "layer_item_bytes": Input(100, "bytes of memory an item of `as-of`", False, "a key of 60 characters and its order"),
+    "layer_item_bytes": Input(
+        60, "bytes of memory an item of `as-of`", False, "a digest of 16 bytes, a place, and a hash table half full"
+    ),
     "shard_writes_s": Input(
         500, "writes/s of a shard, of 4 shards at the least", False, "half of what a partition takes"
     ),
@@ -170,7 +173,7 @@ class Load:
         return max(self.rows(seconds) / MOST_PART_ROWS, self.rows(seconds) * given("run_row_bytes") / PART_BYTES)
 
     def run_bytes(self, seconds: float) -> float:
-        return self.rows(seconds) * given("run_row_bytes") * (1 + given("index_share"))
+        return self.rows(seconds) * given("run_row_bytes") * (1 + given("index_share") + given("items_share"))
 
     @property
     def items(self) -> float:
@@ -266,7 +269,7 @@ def compaction_requests(load: Load) -> dict[str, float]:
     by_hour, by_day = hours * _per_run(load, HOUR_S), days * _per_run(load, DAY_S)
     runs = hours + days + 1
     return {
-        "PUT": 2 * (by_hour + by_day + _per_run(load, MONTH_S)) + 2 * runs,
+        "PUT": 3 * (by_hour + by_day + _per_run(load, MONTH_S)) + 2 * runs,
         "GET": load.segments(MONTH_S) + load.seals(MONTH_S) + by_hour + by_day + 2 * runs,
         "LIST": 4 * hours,
     }
@@ -428,7 +431,7 @@ def _limits_of_compaction() -> Iterator[Limit]:
 
 def _limits_of_whole_tables() -> Iterator[Limit]:
     keys = 4e9 / given("layer_item_bytes") / given("item_change_s")
-    yield Limit("as-of", "4 GB for the keys of all items", keys, ASSUMED, "disk: the engine spills")
+    yield Limit("as-of", "4 GB for the digests of all items", keys, ASSUMED, "disk: the engine spills")
     slow = most(lambda writes_s: asof_rows(Load(writes_s)) * given("layer_row_s") <= 2 * 600)
     yield Limit("as-of", "10 minutes on two cores, 18 days after a snapshot", slow, BOTH, SPARK)
     name, two_cores = "verify --full", given("verify_rows_s") * given("verify_cores") * DAY_S
@@ -548,7 +551,7 @@ def asof_table() -> str:
         objects = load.items * given("item_bytes") / PART_BYTES + load.parts(min(2 * given("item_change_s"), MONTH_S))
         memory = load.items * given("layer_item_bytes")
         rows.append((f"{rate:,}", *map(amount, (load.items, asof_rows(load), math.ceil(objects), hours, memory / 1e9))))
-    return table(("writes/s", "items", "rows read", "objects", "CPU hours", "GB of keys"), rows)
+    return table(("writes/s", "items", "rows read", "objects", "CPU hours", "GB of digests"), rows)
 
 
 def dollars_table() -> str:
