@@ -6,8 +6,8 @@ Invariant: no file is handed out that was not checked; a part of a run or a snap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from query.derived.description import Span
 from query.derived.live import LiveRun, LiveSnapshot
+from query.derived.members import Span
 from query.engine import Question
 from query.gate import EvidenceFile, Kind
 from query.layers import LayerPlan
@@ -64,7 +64,7 @@ class LayerFiles:
         self._reader = reader
         self._parts: dict[int, EvidenceFile] = {}
         self.layers = self._layers(plan)
-        self.kinds = {rank: layer.kind for layer in self.layers for rank in layer.ranks}
+        self._layer_of = {rank: layer for layer in self.layers for rank in layer.ranks}
 
     def _layers(self, plan: LayerPlan) -> list[Layer]:
         layers: list[Layer] = []
@@ -83,6 +83,10 @@ class LayerFiles:
             layers.append(Layer("snapshot", rank, plan.snapshot, bounds=Bounds.of(spans) if spans else None))
         return layers
 
+    def kind(self, rank: int) -> Kind:
+        """What the file with a rank is."""
+        return self._layer_of[rank].kind
+
     def parts(self, ranks: Iterable[int]) -> dict[int, EvidenceFile]:
         """The files with rows, by rank."""
         wanted = set(ranks)
@@ -95,7 +99,7 @@ class LayerFiles:
 
     def _described(self, rank: int) -> tuple[tuple[StoredObject, str], tuple[StoredObject, str]]:
         """A part and its items file, each with its digest."""
-        layer = next(layer for layer in self.layers if rank in layer.ranks)
+        layer = self._layer_of[rank]
         assert layer.made is not None  # the files of a baseline are there
         part = layer.made.description.parts[rank - layer.rank]
         own, items = (
@@ -106,8 +110,8 @@ class LayerFiles:
     def _files(self, wanted: Mapping[int, tuple[StoredObject, str]]) -> dict[int, EvidenceFile]:
         """All of a kind are fetched, and checked, at once."""
         found: dict[int, EvidenceFile] = {}
-        for kind in sorted({self.kinds[rank] for rank in wanted}):
-            ranks = [rank for rank in sorted(wanted) if self.kinds[rank] == kind]
+        for kind in sorted({self.kind(rank) for rank in wanted}):
+            ranks = [rank for rank in sorted(wanted) if self.kind(rank) == kind]
             stored, digests = zip(*(wanted[rank] for rank in ranks), strict=True)
             found.update(zip(ranks, self._reader.derived_files(self._question, kind, stored, digests), strict=True))
         return found

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from query.derived.description import Span
+from query.derived.members import Span
 
 _BEFORE_ALL: Final = ""
 _AFTER_ALL: Final = "~"  # stream labels begin with a digit

@@ -129,7 +129,7 @@ def place(question: Question, reader: Reader, plan: LayerPlan, coverage: Coverag
             return None
     counts: dict[int, int] = dict(question.rows("placed_files"))
     found = files.parts(rank for rank in counts if rank)
-    return Placed(question, coverage, counts, {rank: (file, files.kinds[rank]) for rank, file in found.items()})
+    return Placed(question, coverage, counts, {rank: (file, files.kind(rank)) for rank, file in found.items()})
 
 
 def _locate(question: Question, files: LayerFiles) -> None:

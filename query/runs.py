@@ -14,10 +14,11 @@ from archiver.format.layout import Trail, stream_name
 from archiver.format.log_entry import BaselineEntry, KeyRotationEntry, OpenEntry, SegmentEntry
 from archiver.format.seal import seal_name
 from query.derived.columns import RUN_SCHEMA
-from query.derived.description import Digested, Part, RunDescription, Span
+from query.derived.description import RunDescription
 from query.derived.levels import Piece, until_ms, wanted_runs
 from query.derived.lineage import Counted
 from query.derived.live import LiveRun, live_runs, read_run, run_names
+from query.derived.members import Digested, Part, Span
 from query.derived.names import RUNS, RunName, segments_name
 from query.derived.parts import WRITER, file_of, put_part, write_parts, write_table
 from query.derived.segment_table import SealedSegment, read_segment_table, table_of

@@ -17,9 +17,10 @@ from archiver.format.layout import Trail
 from query.answer import plain_text
 from query.catalog import Baseline, Evidence
 from query.derived.columns import SNAPSHOT_SCHEMA
-from query.derived.description import Digested, SnapshotDescription
+from query.derived.description import SnapshotDescription
 from query.derived.levels import is_last_of_month
 from query.derived.live import LiveRun, read_snapshot, snapshot_names
+from query.derived.members import Digested
 from query.derived.names import SnapshotName
 from query.derived.parts import WRITER, put_part, write_parts
 from query.derived.store import DerivedStore

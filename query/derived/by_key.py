@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from query.derived.columns import RUN_SCHEMA
-from query.derived.description import Part
 from query.derived.index import PartIndex
 from query.derived.key_range import RowKey
 from query.derived.live import LiveRun
+from query.derived.members import Part
 from query.derived.ranges import chunk_ranges, read_groups
 from query.errors import DerivedGone
 from query.seal_log import SealMismatch

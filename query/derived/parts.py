@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from archiver.format import FORMAT_VERSION
 from archiver.format.columns import METADATA_FORMAT, METADATA_KIND, METADATA_WRITER
 from query.derived.columns import REPETITIVE, WITH_STATISTICS
-from query.derived.description import MOST_PART_ROWS, File, Part
+from query.derived.description import MOST_PART_ROWS
 from query.derived.index import PartIndex
 from query.derived.items import Digests, ItemsWriter
 from query.derived.key_range import KeyRange, RowKey
+from query.derived.members import File, Part
 from query.derived.names import index_name, items_name, part_name
 from query.derived.store import DerivedStore
 

@@ -19,10 +19,10 @@ from pyspark.sql.functions import asc_nulls_first
 
 from archiver.format.layout import Trail
 from query.derived.columns import RUN_SCHEMA
-from query.derived.description import File, Part, Span
 from query.derived.key_range import KeyRange, RowKey
 from query.derived.lineage import Counted, gathered, with_lineage
 from query.derived.live import LiveRun
+from query.derived.members import File, Part, Span
 from query.derived.names import index_name, items_name, part_name
 from query.derived.parts import WrittenPart, write_parts
 from query.derived.segment_table import SealedSegment

@@ -11,8 +11,8 @@ from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from archiver.format.layout import Trail
-from query.derived.description import File
 from query.derived.levels import until_ms
+from query.derived.members import File
 from query.derived.names import RUNS, SNAPSHOTS, RunName, SnapshotName
 from query.derived.segment_table import SealedSegment
 from query.engine import Engine

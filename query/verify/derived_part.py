@@ -18,9 +18,9 @@ from archiver.format.bulk_check import ROWS_AT_ONCE
 from archiver.format.claims import Extent, check_claims, check_row_count, stated_columns
 from archiver.format.columns import METADATA_FORMAT, METADATA_KIND, METADATA_WRITER, SEGMENT_COLUMNS, Column
 from query.derived.columns import RUN_SCHEMA, SNAPSHOT_SCHEMA
-from query.derived.description import Part
 from query.derived.index import PartIndex
 from query.derived.key_range import KeyRange, RowKey
+from query.derived.members import Part
 from query.derived.parts import file_of
 from query.gate import EvidenceFile
 from query.verify.derived_items import ItemsCheck

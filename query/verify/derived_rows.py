@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 from archiver.format.bulk_check import BulkCheck, Columns
 from archiver.format.layout import SegmentName, StreamSource, Trail
 from query.derived.columns import RUN_SCHEMA
-from query.derived.description import RunDescription, Span
+from query.derived.description import RunDescription
 from query.derived.index import PartIndex
 from query.derived.lineage import Counted
+from query.derived.members import Span
 from query.derived.segment_table import SealedSegment
 from query.engine import Engine, Question
 from query.gate import EvidenceFile

@@ -12,8 +12,9 @@ import pyarrow as pa
 from archiver.format.description import BaselineDescription
 from archiver.format.layout import BaselineName
 from query.answer import plain_text
-from query.derived.description import SnapshotDescription, Span
+from query.derived.description import SnapshotDescription
 from query.derived.key_range import RowKey
+from query.derived.members import Span
 from query.derived.names import SnapshotName
 from query.derived.segment_table import SealedSegment
 from query.engine import Engine, Question

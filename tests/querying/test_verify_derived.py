@@ -22,9 +22,10 @@ from query import snapshots as snapshots_kept
 from query.archive import Archive, open_archive
 from query.derived import parts as parts_of_runs
 from query.derived.columns import RUN_SCHEMA, SNAPSHOT_SCHEMA
-from query.derived.description import Part, RunDescription, SnapshotDescription
+from query.derived.description import RunDescription, SnapshotDescription
 from query.derived.index import PartIndex
 from query.derived.items import ITEMS_SCHEMA
+from query.derived.members import Part
 from query.derived.names import RUNS, RunName, index_name, items_name, part_name, segments_name
 from query.derived.parts import file_of, write_parts, write_table
 from query.derived.segment_table import parse_segments, table_of
