@@ -114,6 +114,24 @@ def test_numbers_are_compared_by_value(values, one):
         assert told == (normal_number(one) == normal_number(other)), (one, other)
 
 
+@pytest.mark.parametrize(
+    "image", ['{"a":{"N":"%s"}}', '{"a":{"NS":["7","%s"]}}', '{"a":{"M":{"b":{"L":[{"N":"%s"}]}}}}', '{"a":{"S":"%s"}}']
+)
+def test_items_with_numbers_are_compared_by_value(values, image):
+    """Wherever they stand, but not what only looks like one."""
+    pairs = [(image % one, image % other) for one in NUMBERS for other in NUMBERS]
+    told = values.execute(
+        "SELECT value_text(one) = value_text(other) "
+        "FROM (SELECT unnest($ones) AS one, unnest($others) AS other, unnest($places) AS place) ORDER BY place",
+        {
+            "ones": [one for one, _ in pairs],
+            "others": [other for _, other in pairs],
+            "places": list(range(len(pairs))),
+        },
+    ).fetchall()
+    assert [is_same for (is_same,) in told] == [same_attributes(one, other) for one, other in pairs]
+
+
 def test_sets_are_sets(values):
     """Of numbers too, which come in their order in the plain twin."""
     image = '{"n":{"NS":["10","9","-2","-10","0.5","1E-3","0"]},"s":{"SS":["b","a"]},"z":{"S":"a,b"}}'
