@@ -57,7 +57,10 @@ def build(
     key: NamedKey = (),
     scope: Annotated[
         str | None,
-        Parameter(help="Only items of this file: keys in JSON Lines as after --keys, or .parquet; - is stdin."),
+        Parameter(
+            help="Only items of this file: keys in JSON Lines as after --keys, or .parquet; - is stdin. A .toml is a "
+            "saved scope."
+        ),
     ] = None,
     sample: Annotated[
         int | None, Parameter(help="Only so many items, drawn at random among those that changed.")
@@ -102,6 +105,7 @@ def build(
     from query.cli.evidence_printing import open_printer
     from query.cli.evidence_signing import open_signing
     from query.cli.invocation import Invocation
+    from query.cli.saved_scope import Asked, with_saved
     from query.evidence.authority import ask_stamp, check_address
     from query.evidence.build import build as build_package
     from query.evidence.sample import draw
@@ -119,8 +123,9 @@ def build(
         found = run.archive.table(table, with_derived=False)
         run.note_redaction(found.name)
         check_redaction(run, found)
-        check_sample(found, sample, seed)
-        asked = read_scope(run, found, which, key, scope)
+        words = with_saved(Asked(which=which, items=scope, sample=sample, seed=seed), found)
+        check_sample(found, words.sample, words.seed)
+        asked = read_scope(run, found, words.which, key, words.items)
         accepted = read_accepted(run, accept)
         verified = _verified(run, found, asked, pinned_key)
         if _is_tampered(verified):
@@ -130,8 +135,8 @@ def build(
             made = replace(
                 _materials(run, found, asked, verified, accepted), signing=signing, stamp=stamp, printer=printer
             )
-            if sample is not None:
-                made = replace(made, draw=draw(sample, seed, made.log, asked.until_ms))
+            if words.sample is not None:
+                made = replace(made, draw=draw(words.sample, words.seed, made.log, asked.until_ms))
             built = build_package(made, folder)
     _tell(run, built, package)
     return built.exit_code

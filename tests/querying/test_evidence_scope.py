@@ -224,3 +224,73 @@ def test_a_change_missing_in_the_period_is_told_by_those_around_it(tmp_path, cap
     assert [one["code"] for one in told["exceptions"]] == ["image-break"]
     assert items_in(tmp_path / "torn-it") == set()
     capsys.readouterr()
+
+
+# --- a scope that is kept ---
+
+
+def test_a_saved_scope_asks_what_its_words_would(made, tmp_path):
+    """The same package, byte for byte; items are looked for beside the file."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "asked.jsonl").write_text('{"pk":"A"}\n{"pk":"B"}\n')
+    since, until = PERIOD[1], PERIOD[3]
+    (folder / "q3.TOML").write_text(
+        f'tables = ["payments", "orders"]\nsince = "{since}"\nuntil = "{until}"\nattr = ["owner"]\nop = "modify"\n'
+        'items = "asked.jsonl"\nsample = 1\nseed = "a-word"\n'
+    )
+    assert made.build(tmp_path / "saved", "--scope", str(folder / "q3.TOML"), period=()) == 0
+    typed = (
+        "--scope",
+        str(folder / "asked.jsonl"),
+        "--attr",
+        "owner",
+        "--op",
+        "modify",
+        "--sample",
+        "1",
+        "--seed",
+        "a-word",
+    )
+    assert made.build(tmp_path / "typed", *typed) == 0
+    saved, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("saved", "typed")
+    )
+    assert saved == other
+    assert len(items_in(tmp_path / "saved")) <= 1
+
+
+def test_the_period_of_a_saved_scope_may_be_typed(made, tmp_path):
+    (tmp_path / "q.toml").write_text('attr = ["owner"]\n')
+    assert made.build(tmp_path / "it", "--scope", str(tmp_path / "q.toml")) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "words"),
+    [
+        ('atr = ["owner"]', (), "did you mean 'attr'?"),
+        ('attr = "owner"', (), "attr must be a list of texts"),
+        ("attr = []", (), "attr must be a list of texts"),
+        ("sample = true", (), "sample must be a whole number"),
+        ("since = 2026-09-15T00:00:00Z", (), "since must be a text in quotes"),
+        ("sample = 0", (), "a sample of 0 items"),
+        ('seed = "x"', (), "a seed alone"),
+        ('tables = ["payments"]', (), "is not about orders"),
+        ('tables = ["rders"]', (), "is not about orders"),
+        ('attr = ["owner"]', ("--attr", "status"), "--attr was typed"),
+        ('during = "2026-Q3"', (), "a period was typed"),
+        ('items = "nowhere.jsonl"', (), "could not read"),
+        ("attr = [", (), "is not valid TOML"),
+    ],
+)
+def test_a_saved_scope_that_cannot_be_asked(made, tmp_path, capsys, monkeypatch, content, more, words):
+    (tmp_path / "q.toml").write_text(content)
+    monkeypatch.setattr("query.verify.verifier.verify", None)
+    assert made.build(tmp_path / "it", "--scope", str(tmp_path / "q.toml"), *more) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "it").exists()
+
+
+def test_a_saved_scope_that_is_not_there(made, tmp_path, capsys):
+    assert made.build(tmp_path / "it", "--scope", str(tmp_path / "nowhere.toml")) == 2
+    assert "could not read" in capsys.readouterr().err
