@@ -4,13 +4,18 @@ import sys
 from importlib.abc import MetaPathFinder
 from typing import Final
 
-_LEFT_OUT: Final = frozenset({"numpy", "pandas"})
+_LEFT_OUT: Final = {"numpy", "pandas"}
 
 
 class _Refused(MetaPathFinder):
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002  as told
         if fullname in _LEFT_OUT:
             raise ModuleNotFoundError(f"no command of ddbtrail uses {fullname}", name=fullname)
+
+
+def take_numpy() -> None:
+    """For a command whose SQL calls functions in Python: DuckDB takes those only where NumPy can be imported."""
+    _LEFT_OUT.discard("numpy")
 
 
 def leave_out_frames() -> None:

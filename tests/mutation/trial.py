@@ -268,6 +268,7 @@ class _InPlace:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         _make_what_a_file_shares(session)
+        gc.unfreeze()  # what tests/conftest.py has put aside is not among all objects
         functions = [one for one in gc.get_objects() if isinstance(one, FunctionType)]
         ours = [one for one in functions if one.__code__.co_filename == self._path]
         gc.freeze()

@@ -18,7 +18,7 @@ from query.item import Diff, ItemState
 from query.masked import Masked
 from query.reconcile import ItemDifference
 from query.redaction import Redaction
-from tests.querying.test_notebook_pages import ACTORS, AT_S, MARKUP, SECRET, answers, change, folder
+from tests.querying.test_notebook_pages import ACTORS, ASKED, AT_S, MARKUP, SECRET, change, folder
 
 __all__ = ["folder"]  # a table in which what is redacted is in every place
 REDACT = ["id", "card", "deep.card", "who"]
@@ -68,7 +68,7 @@ def kept(one):
 def starts(table):
     state = table.as_of("now")
     return [
-        *answers(table).values(),
+        *(asked(table) for asked in ASKED.values()),
         *(table.collection(key).history() for key in (MARKUP, SECRET)),
         table.item(SECRET).as_of("2026-07-02T00:00:03Z"),
         table.item(MARKUP).blame(nested=True, removed=True),

@@ -178,7 +178,7 @@ def test_prove_it(copy, tmp_path):
     line = "verify customers --pinned-key sample.key.pub --during 2026-Q3 -o json"
     done = ask(copy, line, home=tmp_path)
     assert (done.returncode, json.loads(done.stdout)["findings"]) == (0, [])
-    segment = next((copy / "archive").glob("v1/*/*/table_name=customers/segments/*/*/*.parquet"))
+    segment = min((copy / "archive").glob("v1/*/*/table_name=customers/segments/dt=2026-08-*/*/*.parquet"))
     content = bytearray(segment.read_bytes())
     content[len(content) // 2] ^= 1
     segment.write_bytes(content)
