@@ -74,7 +74,9 @@ INPUTS: Final = {
     "item_bytes": Input(88, "bytes of an item in a snapshot, items files included", True, "1 million items"),
     "index_share": Input(105e3 / 54e6, "bytes of an index for a byte of its part", True, "105 KB beside 54 MB"),
     "items_share": Input(0.095, "bytes of an items file for a byte of its part", True, "86 MB beside 899 MB"),
-    "levels": Input(3.4, "times the segments that hour, day and month write", True, "3.0 to 3.4; time goes with it"),
+    "levels": Input(
+        3.8, "times the segments that hour, day and month write", True, "performance.md; time goes with it"
+    ),
     "compact_rows_s": Input(170_000, "rows/s that compaction writes, one level", True, "10 million in 45 to 60 s"),
     "compact_cpu_s": Input(4.4e-6, "CPU s a row and level", True, "the same"),
     "spill_bytes": Input(890, "bytes of disk a row while a run is made", True, "operations.md: 3.4 million rows"),
