@@ -41,9 +41,9 @@ def measure(cache: str, now_ms: str, pk: str, sk: str) -> dict[str, float]:
     import resource  # noqa: PLC0415
     import time  # noqa: PLC0415
 
-    from query.cli.lean import leave_out_frames  # noqa: PLC0415
+    from query.cli.lean import leave_out_pandas  # noqa: PLC0415
 
-    leave_out_frames()  # whoever installs ddbtrail has none; here it is, since the tests need it
+    leave_out_pandas()  # whoever installs ddbtrail has none; here it is, since the tests need it
     import duckdb  # noqa: F401, PLC0415  before the clock starts
     import obstore  # noqa: F401, PLC0415
 

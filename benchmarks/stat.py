@@ -30,9 +30,9 @@ _LATER: Final = 2
 def measure(case: str, archive: Path, derived: Path) -> list[tuple[float, float]]:
     """What each question of one process took: wall and CPU seconds."""
     import query  # noqa: PLC0415
-    from query.cli.lean import leave_out_frames  # noqa: PLC0415
+    from query.cli.lean import leave_out_pandas  # noqa: PLC0415
 
-    leave_out_frames()
+    leave_out_pandas()
     table = query.open(
         str(archive),
         threads=THREADS,

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from cyclopts import App, Group, Parameter
 
 from query.cli.exits import ended
-from query.cli.lean import leave_out_frames
+from query.cli.lean import leave_out_pandas
 
 _ONE_ITEM: Final = Group("One item", sort_key=1)
 _A_TABLE: Final = Group("A table", sort_key=2)
@@ -176,5 +176,5 @@ def run(tokens: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point of the command, which has the process for itself."""
-    leave_out_frames()
+    leave_out_pandas()
     sys.exit(run(sys.argv[1:]))

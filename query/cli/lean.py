@@ -2,25 +2,17 @@
 
 import sys
 from importlib.abc import MetaPathFinder
-from typing import Final
-
-_LEFT_OUT: Final = {"numpy", "pandas"}
 
 
 class _Refused(MetaPathFinder):
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002  as told
-        if fullname in _LEFT_OUT:
-            raise ModuleNotFoundError(f"no command of ddbtrail uses {fullname}", name=fullname)
+        if fullname == "pandas":
+            raise ModuleNotFoundError("no command of ddbtrail uses pandas", name=fullname)
 
 
-def take_numpy() -> None:
-    """For a command whose SQL calls functions in Python: DuckDB takes those only where NumPy can be imported."""
-    _LEFT_OUT.discard("numpy")
-
-
-def leave_out_frames() -> None:
-    """For a process that is one command. Arrow imports NumPy and pandas where they are installed, only to see whether a
-    value is one of theirs: up to half a second. Without them nothing else changes.
+def leave_out_pandas() -> None:
+    """For a process that is one command. Arrow imports pandas where it is installed, only to see whether a value is one
+    of its own: up to a third of a second. Without it nothing else changes.
     """
-    if _LEFT_OUT.isdisjoint(sys.modules):
+    if "pandas" not in sys.modules:
         sys.meta_path.insert(0, _Refused())

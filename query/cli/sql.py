@@ -42,14 +42,12 @@ def sql(
     On a terminal, without a statement, a prompt asks for some: .tables, .help and .quit are words of it.
     """
     from query.cli.invocation import Invocation
-    from query.cli.lean import take_numpy
     from query.errors import UsageError
     from query.instant import echo_range
     from query.time_range import parse_range
 
     if statement is not None and file is not None:
         raise UsageError("a statement was given twice", hint="type it, or name a file with -f")
-    take_numpy()
     run = Invocation(options, is_paged=statement is not None)
     between = parse_range(since, until, during, now_ms=run.now_ms, zone=run.settings.tz)
     if between != (None, None):
