@@ -29,12 +29,12 @@ def changes_of_item(
     redaction: Redaction = NOTHING_REDACTED,
 ) -> list[Change]:
     """The changes of one item in order, with effective times. Raises IdentityConflict if rows contradict each other."""
-    conflicts = conflicts_of(rows, tellers, redaction)
-    if conflicts:
-        raise conflict_error(conflicts, redaction)
     changes: list[Change] = []
     in_order = sorted(rows, key=_identity)
     if _is_told_again(rows):
+        conflicts = conflicts_of(rows, tellers, redaction)
+        if conflicts:
+            raise conflict_error(conflicts, redaction)
         # Of several rows that tell of a change, one that is sealed.
         in_order.sort(key=lambda row: (*_identity(row), _is_unsealed(row, tellers)))
     for row in in_order:
@@ -95,8 +95,6 @@ def conflicts_of(
     rows: Sequence[Row], tellers: Tellers, redaction: Redaction = NOTHING_REDACTED
 ) -> tuple[Conflict, ...]:
     """The changes that rows of an item contradict each other about."""
-    if not _is_told_again(rows):
-        return ()
     columns = (
         "item_key",
         "stream_label",

@@ -61,15 +61,10 @@ def exact(text: str) -> object:
     return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
-# Few examples with many items each: to plan the statement costs far more than another item.
-@settings(max_examples=20, deadline=None)
-@given(st.lists(images, min_size=6, max_size=18))
-def test_values_are_what_we_make_of_them(values, found):
-    """Plain twins, equality and changed attributes, of any legal item."""
-    texts = [canonical(image).decode() for image in found]
-    pairs = [(one, other) for one in texts for other in texts[:2]]
-    told = values.execute(
-        "SELECT plain_item(one), value_text(one) = value_text(other), changed_attributes('MODIFY', one, other) "
+def of_pairs(values, asked, pairs):
+    """What is asked of each pair of texts, `one` and `other`, in one statement."""
+    return values.execute(
+        f"SELECT {asked} "
         "FROM (SELECT unnest($ones) AS one, unnest($others) AS other, unnest($places) AS place) ORDER BY place",
         {
             "ones": [one for one, _ in pairs],
@@ -77,6 +72,17 @@ def test_values_are_what_we_make_of_them(values, found):
             "places": list(range(len(pairs))),
         },
     ).fetchall()
+
+
+# Few examples with many items each: to plan the statement costs far more than another item.
+@settings(max_examples=20, deadline=None)
+@given(st.lists(images, min_size=6, max_size=18))
+def test_values_are_what_we_make_of_them(values, found):
+    """Plain twins, equality and changed attributes, of any legal item."""
+    texts = [canonical(image).decode() for image in found]
+    pairs = [(one, other) for one in texts for other in texts[:2]]
+    asked = "plain_item(one), value_text(one) = value_text(other), changed_attributes('MODIFY', one, other)"
+    told = of_pairs(values, asked, pairs)
     for (one, other), (plain, is_same, names) in zip(pairs, told, strict=True):
         assert exact(plain) == exact(plain_item(one))
         assert is_same == same_attributes(one, other)
@@ -120,15 +126,7 @@ def test_numbers_are_compared_by_value(values, one):
 def test_items_with_numbers_are_compared_by_value(values, image):
     """Wherever they stand, but not what only looks like one."""
     pairs = [(image % one, image % other) for one in NUMBERS for other in NUMBERS]
-    told = values.execute(
-        "SELECT value_text(one) = value_text(other) "
-        "FROM (SELECT unnest($ones) AS one, unnest($others) AS other, unnest($places) AS place) ORDER BY place",
-        {
-            "ones": [one for one, _ in pairs],
-            "others": [other for _, other in pairs],
-            "places": list(range(len(pairs))),
-        },
-    ).fetchall()
+    told = of_pairs(values, "value_text(one) = value_text(other)", pairs)
     assert [is_same for (is_same,) in told] == [same_attributes(one, other) for one, other in pairs]
 
 
