@@ -15,7 +15,7 @@ from infra import build
 from infra.cloudformation import FUNCTIONS, sam_template
 from infra.errors import PackageRefused
 from infra.wheels import COMPACTION_LOCK, FROM_THE_RUNTIME, PLATFORMS, PYTHON, locked_wheels, parse_lock
-from query import compact_handler
+from query import bounded_compactor, compact_handler, compaction_report
 from query.compact_handler import CompactionConfig, compact_trails
 from query.derived.outgrown import Room, Work, need_of
 from tests.infra.resolved import Resolved, allowed, denied
@@ -34,7 +34,7 @@ ACTIONS = {
     *("s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject", "kms:Decrypt", "kms:GenerateDataKey"),
     *("logs:CreateLogStream", "logs:PutLogEvents"),
 }
-OURS = {"service": compact_handler.SERVICE, "table": "orders"}
+OURS = {"service": compaction_report.SERVICE, "table": "orders"}
 MB = 1024**2
 
 
@@ -201,7 +201,7 @@ def its_alarms_ring_and_are_explained(template):
         "CompactionRefusedAlarm": ("ddbtrail", "CompactionRefused", OURS, "Sum", 7_200, 0, "notBreaching"),
     }
     known = anchors(parts.REPOSITORY / "docs" / "operations.md")
-    emitted = Path(compact_handler.__file__).read_text()
+    emitted = Path(compaction_report.__file__).read_text()
     found = stack.of_type("AWS::CloudWatch::Alarm")
     assert set(found) == {*ALARMS, "HeartbeatAlarm", *expected}
     for name, wanted in expected.items():
@@ -216,7 +216,7 @@ def its_alarms_ring_and_are_explained(template):
         assert alarm["AlarmDescription"].startswith("warn: "), "no answer is wrong"
         anchor = re.search(r"docs/operations\.md#(\S+)$", alarm["AlarmDescription"])[1]
         assert anchor in known, name
-        if alarm["Namespace"] == compact_handler.NAMESPACE:
+        if alarm["Namespace"] == compaction_report.NAMESPACE:
             assert f'"{alarm["MetricName"]}"' in emitted
 
 
@@ -477,7 +477,7 @@ def test_the_role_may_do_all_that_the_compactor_does(template, sealed, tmp_path,
     too_large = Room(10**12, 0, 2.0, 780)
     assert compact_trails(config, now_ms=NOW_MS, remaining_s=lambda: 900.0, room=too_large)["refused"]
     with monkeypatch.context() as patch:
-        patch.setattr(compact_handler, "wanted_runs", hours_only(compact_handler.wanted_runs))
+        patch.setattr(bounded_compactor, "wanted_runs", hours_only(bounded_compactor.wanted_runs))
         compact_trails(config, now_ms=NOW_MS, remaining_s=lambda: 900.0)
     compact_trails(config, now_ms=NOW_MS, remaining_s=lambda: 900.0)
     later_ms = round(max(path.stat().st_mtime for path in tmp_path.rglob("run.json")) * 1_000) + 25 * HOUR_MS
@@ -492,7 +492,7 @@ def test_the_role_may_do_all_that_the_compactor_does(template, sealed, tmp_path,
 def hours_only(wanted_runs):
     """What is wanted, hour by hour."""
     return lambda pieces: [
-        some for group in wanted_runs(pieces) for some in compact_handler.smaller_runs(group) or [group]
+        some for group in wanted_runs(pieces) for some in bounded_compactor.smaller_runs(group) or [group]
     ]
 
 

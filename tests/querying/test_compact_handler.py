@@ -16,14 +16,9 @@ from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
 from query.archive import open_archive
-from query.compact_handler import (
-    SERVICE,
-    BoundedCompactor,
-    CompactionConfig,
-    CompactionFailed,
-    compact,
-    compact_trails,
-)
+from query.bounded_compactor import BoundedCompactor
+from query.compact_handler import CompactionConfig, CompactionFailed, compact, compact_trails
+from query.compaction_report import SERVICE
 from query.derived.levels import cover
 from query.derived.names import RunName
 from query.derived.outgrown import Room
@@ -232,7 +227,7 @@ def test_every_trail_is_the_first_now_and_then(config, monkeypatch):
 def room_for(monkeypatch, rows):
     """A place in which a run may have so many rows."""
     monkeypatch.setattr(
-        "query.compact_handler.need_of",
+        "query.bounded_compactor.need_of",
         lambda work, _cores: SimpleNamespace(
             seconds=0.0, exceeds=lambda _room: f"{work.rows} rows" if work.rows > rows else None
         ),
@@ -417,7 +412,7 @@ def test_all_temporary_files_are_in_one_place(config, tmp_path, monkeypatch):
 def test_the_engine_has_half_of_the_memory(config, tmp_path, monkeypatch):
     """The other half is Python's and Arrow's; docs/operations.md has what was measured."""
     given = {}
-    monkeypatch.setattr("query.compact_handler.Engine", lambda **limits: given.update(limits))
+    monkeypatch.setattr("query.bounded_compactor.Engine", lambda **limits: given.update(limits))
     monkeypatch.setattr(BoundedCompactor, "compact_within", lambda *_: None)
     compact_trails(replace(config, memory_mb=3_538), now_ms=NOW_MS, remaining_s=plenty)
     assert given == {"memory_limit": "1854MB", "threads": 2}
