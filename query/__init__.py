@@ -26,9 +26,9 @@ from query.errors import (
 
 if TYPE_CHECKING:
     from query.archive import Archive
-    from query.archive import open_archive as open  # noqa: A004  the name a user types
+    from query.opening import open_archive as open  # noqa: A004  the name a user types
 
-_LAZY = {"open": ("query.archive", "open_archive"), "Archive": ("query.archive", "Archive")}
+_LAZY = {"open": ("query.opening", "open_archive"), "Archive": ("query.archive", "Archive")}
 
 __all__ = [
     "AlreadyDeleted",

@@ -1,12 +1,11 @@
-"""What exists: the trails of an archive, and the evidence of one trail. Nothing is opened here but descriptions.
+"""What exists: the evidence of one trail. Nothing is opened here but descriptions.
 
 Invariants: what stands among the segments and is no segment is an error, never skipped: a partial answer is none; a
 sealed description is parsed only after its digest matched; a sealed segment that is missing stays in the list, so that
 a question which would have read it finds out.
 """
 
-import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from typing import Final, Self
 
 from archiver.format.description import BaselineDescription, StreamDescription
 from archiver.format.layout import (
-    ROOT,
     BaselineName,
     SegmentName,
     StreamSource,
@@ -29,13 +27,11 @@ from archiver.format.layout import (
 )
 from query.derived.live import LiveRun
 from query.derived.tail import TAIL_MS
-from query.errors import AmbiguousTable, CorruptSegment, UnknownTable, UnreadableArchive
+from query.errors import CorruptSegment, UnreadableArchive
 from query.seal_log import SealMismatch
 from query.sealed import WITHOUT_SEALS, Sealed, check_sealed, missing
 from query.source import Source, StoredObject
-from query.table_ref import TableRef
 
-_CLOSE_NAMES: Final = 3
 _LISTINGS: Final = 3
 
 
@@ -123,55 +119,6 @@ def first_hour_ms(source: Source, trail: Trail) -> int | None:
                 raise _foreign(f"{segments}{day}/{hour}/") from error
             return round(start.timestamp() * 1000)
     return None
-
-
-def trails(source: Source) -> list[Trail]:
-    """The trails of an archive, in order; none if it is empty. Raises UnreadableArchive for another format version."""
-    with ThreadPoolExecutor(_LISTINGS) as together:
-        roots, accounts = together.submit(source.folders, ""), together.submit(source.folders, f"{ROOT}/")
-    versions = [name for name in roots.result() if name[:1] == "v" and name[1:].isdigit()]
-    others = [name for name in versions if name != ROOT]
-    if others:  # also beside our own: then ours is only the older part of the trail
-        raise UnreadableArchive(
-            f"the archive at {source.url} is of format {', '.join(others)}",
-            why=f"this version of ddbtrail reads format {ROOT} only",
-            hint="upgrade ddbtrail, or read it with the version that wrote it",
-        )
-    found = []
-    for account in accounts.result():
-        if not account.startswith("account="):
-            continue
-        for region in source.folders(f"{ROOT}/{account}/"):
-            for table in source.folders(f"{ROOT}/{account}/{region}/"):
-                with suppress(ValueError):  # a folder that no table has is not asked for, and stops no other
-                    found.append(Trail.parse(f"{ROOT}/{account}/{region}/{table}/")[0])
-    return sorted(found)
-
-
-def find_trail(known: Sequence[Trail], ref: TableRef) -> Trail:
-    """The one trail that a reference names. Raises UnknownTable (with the closest names) or AmbiguousTable."""
-    matches = [
-        trail
-        for trail in known
-        if trail.table_name == ref.table_name
-        and ref.region in {None, trail.region}
-        and ref.account in {None, trail.account}
-    ]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        names = ", ".join(f"{trail.account}/{trail.region}/{trail.table_name}" for trail in matches)
-        raise AmbiguousTable(
-            f"{len(matches)} trails are called {ref.table_name}",
-            why=f"candidates: {names}",
-            hint="write region/name or account/region/name",
-        )
-    tables = sorted({trail.table_name for trail in known})
-    close = difflib.get_close_matches(ref.table_name, tables, _CLOSE_NAMES, 0.5)
-    why = f"closest: {', '.join(close)}" if close else f"it has {', '.join(tables[:10]) or 'no tables at all'}"
-    raise UnknownTable(
-        f"the archive has no table {ref.text}", why=why, hint="ddbtrail tables lists what the archive holds"
-    )
 
 
 def _segments_beside_runs(source: Source, trail: Trail, sealed: Sealed) -> tuple[SegmentFile, ...]:

@@ -125,8 +125,8 @@ def _complete(ref: "TableRef") -> "Trail | None":
 def _trail(run: "Invocation", ref: "TableRef", name: str | None) -> "Trail":
     """The trail that is meant. Raises UsageError if Athena would know another one by the same `name`."""
     from query.athena import athena_name
-    from query.catalog import find_trail, trails
     from query.errors import UsageError
+    from query.trails import find_trail, trails
 
     known = trails(run.archive.source)
     meant = find_trail(known, ref)

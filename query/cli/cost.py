@@ -140,11 +140,12 @@ def _refuse_both(writes: str | None, writes_per_second: float | None) -> None:
 def _seen(run: "Invocation", table: str, days: int, item_bytes: int, shards: int, figures: "Figures") -> "Traffic":
     """The traffic of the last days, from the names and sizes of segments. Raises UsageError for an empty trail."""
     from archiver.format.layout import HOUR_MS, hour_of
-    from query.catalog import find_trail, first_hour_ms, segments_between, trails
+    from query.catalog import first_hour_ms, segments_between
     from query.errors import UsageError
     from query.operate.cost_traffic import Seen, traffic_seen
     from query.render.text import counted, size_text
     from query.table_ref import parse_table_ref
+    from query.trails import find_trail, trails
 
     source = run.archive.source
     trail = find_trail(trails(source), parse_table_ref(table))

@@ -165,9 +165,9 @@ def _sealed(
 ) -> int:
     """One pass of a sealer; `about` is an object to acknowledge, and why."""
     from archiver.sealer import Sealer
-    from query.catalog import find_trail, trails
     from query.cli.operating import open_archive
     from query.table_ref import parse_table_ref
+    from query.trails import find_trail, trails
 
     into = Destination.resolve(archive, None, source)
     trail = find_trail(trails(open_archive(into.settings, into.url)), parse_table_ref(table))

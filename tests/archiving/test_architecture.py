@@ -36,7 +36,7 @@ WRITING_COMMANDS = {
     "query/cli/sample.py",
 }
 # The edges: the Lambda function, the commands, and `query.open`, whose callers may give a clock of their own.
-CLOCKS = {"archiver/handler.py", "query/__init__.py", "query/archive.py", "query/compact_handler.py"}
+CLOCKS = {"archiver/handler.py", "query/__init__.py", "query/opening.py", "query/compact_handler.py"}
 
 
 @cache

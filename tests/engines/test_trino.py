@@ -175,7 +175,7 @@ def test_the_manifest_names_the_parts_of_live_runs_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # An archive and runs that say they are in S3 and lie in folders.
     folders = {ARCHIVE: place.archive_folder, DERIVED: place.derived_folder}
-    for module in ("query.archive", "query.source"):
+    for module in ("query.opening", "query.source"):
         monkeypatch.setattr(f"{module}.open_source", lambda url, _: open_source(str(folders.get(url, url)), Access()))
     asked = f"athena orders --emit manifest -a {ARCHIVE} --derived"
     assert answer(f"{asked} {DERIVED}")[:2] == (1, "")

@@ -29,12 +29,13 @@ from archiver.sealer import Sealer
 from archiver.segment import decode_segment
 from archiver.streams import Streams
 from archiver.writer import Writer
-from query.archive import Archive, open_archive
+from query.archive import Archive
 from query.derived.collect import GRACE_MS, waste
 from query.derived.store import FolderStore, Held
 from query.engine import Engine
 from query.errors import QueryError
 from query.instant import Instant, format_ms
+from query.opening import open_archive
 from query.runs import Compactor, MadeRun
 from query.snapshots import MadeSnapshot, SnapshotKeeper
 from query.source import Access, FolderSource

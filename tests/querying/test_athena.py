@@ -652,7 +652,7 @@ def in_s3(tmp_path, monkeypatch):
     """An archive that says it is in S3 and lies in a folder: what is asked of it is listing alone."""
     folder = tmp_path / "bucket"
     folder.mkdir()
-    monkeypatch.setattr("query.archive.open_source", lambda *_: open_source(str(folder), Access()))
+    monkeypatch.setattr("query.opening.open_source", lambda *_: open_source(str(folder), Access()))
     return folder
 
 

@@ -15,7 +15,6 @@ from archiver.signer import create_key, load_signer
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
-from query.archive import open_archive
 from query.bounded_compactor import BoundedCompactor
 from query.compact_handler import CompactionConfig, CompactionFailed, compact, compact_trails
 from query.compaction_report import SERVICE
@@ -23,6 +22,7 @@ from query.derived.levels import cover
 from query.derived.names import RunName
 from query.derived.outgrown import Room
 from query.errors import EngineFailure, UnreadableArchive
+from query.opening import open_archive
 from query.runs import Compactor
 from query.seal_log import SealMismatch
 from tests.archiving.batches import CHANGED_AT_S, arn_of, record

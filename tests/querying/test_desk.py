@@ -10,12 +10,12 @@ import orjson
 import pytest
 
 from query.actor import Attribution
-from query.archive import open_archive
 from query.arrivals import Arrivals, Arrived
 from query.change_stat import DAY_MS, MINUTE_MS, change_stat, stat_of_changes
 from query.diff import changes as differences
 from query.diff import compose_path, parse_path, touches
 from query.errors import UsageError
+from query.opening import open_archive
 from tests.oracle import image_of, key_of
 from tests.querying.derived_worlds import Place, instant, large, make_world
 from tests.querying.test_cli import DAY, TTL, change, change_id, write

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
-from query.archive import open_archive
 from query.cli import COMMANDS, GROUPED, run
 from query.config_values import OUTPUTS
 from query.diff import changes, compose_path
+from query.opening import open_archive
 from query.redaction import Redaction
 from tests.campaign import rounds
 from tests.delivery import delivered

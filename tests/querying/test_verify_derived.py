@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from query import snapshots as snapshots_kept
-from query.archive import Archive, open_archive
+from query.archive import Archive
 from query.derived import parts as parts_of_runs
 from query.derived.columns import RUN_SCHEMA, SNAPSHOT_SCHEMA
 from query.derived.description import RunDescription, SnapshotDescription
@@ -33,6 +33,7 @@ from query.derived.store import FolderStore
 from query.engine import Engine
 from query.errors import EngineFailure, UnreadableArchive
 from query.gate import EvidenceFile
+from query.opening import open_archive
 from query.runs import Compactor
 from query.seal_log import read_log
 from query.snapshots import SnapshotKeeper

@@ -148,7 +148,7 @@ def open_table(store: MemoryStore, folder: Path, rng: Random) -> Table:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(store.objects[name])
     archive = query.open(str(folder), now_ms=lambda: LONG_AFTER_MS, threads=1)
-    with patch("query.archive.Engine", lambda **_: _engine()):
+    with patch("query.opening.Engine", lambda **_: _engine()):
         return archive.table("orders")
 
 
