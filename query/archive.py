@@ -12,6 +12,7 @@ from query.catalog import Evidence
 from query.coverage import coverage_of
 from query.derived.live import live_runs
 from query.derived.segment_table import read_segment_table
+from query.descriptions import Descriptions
 from query.engine import Engine
 from query.errors import DerivedGone
 from query.key_schema import ANY_TABLE, KeySchema
@@ -189,11 +190,13 @@ class Archive:
 
     def _table(self, trail: Trail, *, with_derived: bool) -> Table:
         names = self._key_schema.get(trail.table_name) or self._key_schema.get(ANY_TABLE)
-        evidence, reader = self._chosen(trail, with_runs=with_derived)
+        with ThreadPoolExecutor(1) as beside:  # an engine begins while answers are waited for
+            engine = beside.submit(self._new_engine)
+            evidence, reader = self._chosen(trail, with_runs=with_derived)
         return Table(
             evidence,
             reader,
-            self._new_engine(),
+            engine.result(),
             key_names=names,
             now_ms=self._now_ms,
             zone=self._zone,
@@ -205,10 +208,12 @@ class Archive:
     def _chosen(self, trail: Trail, *, with_runs: bool, anew: bool = False) -> tuple[Evidence, Reader]:
         """What there is of a trail by now, and how it is read."""
         derived = self._derived if with_runs and self._seals is not None else None
-        sealed = None if derived is None else self._sealed_beside_runs(trail, derived, anew=anew)
-        if sealed is None and self._seals is not None:
-            sealed = self._seals.read(trail)
-        evidence = Evidence.of(self._source, trail, sealed)
+        with ThreadPoolExecutor(1) as beside:
+            described = beside.submit(Descriptions.read, self._source, trail)
+            sealed = None if derived is None else self._sealed_beside_runs(trail, derived, anew=anew)
+            if sealed is None and self._seals is not None:
+                sealed = self._seals.read(trail)
+        evidence = Evidence.of(self._source, trail, sealed, described.result())
         everything = Selection(evidence.segments, evidence.runs)
         return evidence, Reader(self._source, trail, everything, derived if evidence.runs else None)
 

@@ -1,35 +1,29 @@
 """What exists: the evidence of one trail. Nothing is opened here but descriptions.
 
 Invariants: what stands among the segments and is no segment is an error, never skipped: a partial answer is none; a
-sealed description is parsed only after its digest matched; a sealed segment that is missing stays in the list, so that
-a question which would have read it finds out.
+sealed segment that is missing stays in the list, so that a question which would have read it finds out.
 """
 
-from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from pathlib import Path
 from typing import Final, Self
 
-from archiver.format.description import BaselineDescription, StreamDescription
+from archiver.format.description import StreamDescription
 from archiver.format.layout import (
-    BaselineName,
     SegmentName,
-    StreamSource,
     Trail,
     hour_folder,
     hour_of,
     parse_late_name,
-    parse_stream_name,
 )
 from query.derived.live import LiveRun
 from query.derived.tail import TAIL_MS
-from query.errors import CorruptSegment, UnreadableArchive
+from query.descriptions import Baseline, Descriptions
+from query.errors import CorruptSegment
 from query.seal_log import SealMismatch
-from query.sealed import WITHOUT_SEALS, Sealed, check_sealed, missing
+from query.sealed import WITHOUT_SEALS, Sealed
 from query.source import Source, StoredObject
 
 _LISTINGS: Final = 3
@@ -51,16 +45,6 @@ class SegmentFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """A baseline's description and its parts as objects. `is_sealed` is as of segments."""
-
-    name: BaselineName
-    description: BaselineDescription
-    parts: tuple[StoredObject, ...]
-    is_sealed: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of one trail before any file of rows is read; segments in order of hour and name, without those
     whose rows are in `runs`.
@@ -77,21 +61,23 @@ class Evidence:
     runs: tuple[LiveRun, ...] = ()
 
     @classmethod
-    def of(cls, source: Source, trail: Trail, sealed: Sealed | None = None) -> Self:
-        """Lists the trail's evidence beside what is sealed of it.
+    def of(
+        cls, source: Source, trail: Trail, sealed: Sealed | None = None, described: Descriptions | None = None
+    ) -> Self:
+        """Lists the trail's evidence beside what is sealed of it; `described` are descriptions that were read already.
 
         Raises CorruptSegment or UnreadableArchive for what does not belong, SealMismatch for descriptions that are not
         the sealed ones.
         """
-        with ThreadPoolExecutor(_LISTINGS) as together:  # each waits for answers of its own
-            segments = together.submit(_segments, source, trail, sealed)
-            streams = together.submit(_streams, source, trail, sealed)
-            baselines = together.submit(_baselines, source, trail, sealed)
+        with ThreadPoolExecutor(1) as beside:  # each waits for answers of its own
+            segments = beside.submit(_segments, source, trail, sealed)
+            if described is None or described.gone(sealed):  # those may be newer than what was read
+                described = Descriptions.read(source, trail)
         return cls(
             trail=trail,
             segments=segments.result(),
-            streams=streams.result(),
-            baselines=baselines.result(),
+            streams=described.streams(sealed),
+            baselines=described.baselines(sealed),
             sealed_to_ms=None if sealed is None else sealed.to_ms,
             runs=() if sealed is None else sealed.runs,
         )
@@ -191,78 +177,4 @@ def _foreign(name: str) -> CorruptSegment:
         f"{name} is not a segment",
         why="something foreign stands among the segments",
         hint="find out who wrote it and move it out of the archive; no answer is given while it stands there",
-    )
-
-
-def _check_descriptions(trail: Trail, folder: str, there: Collection[str], sealed: Sealed | None) -> None:
-    """Raises SealedObjectMissing for sealed descriptions of a folder that are not there: every answer rests on them."""
-    named = () if sealed is None else (trail.prefix + path for path in sealed.descriptions if path.startswith(folder))
-    gone = sorted(name for name in named if name not in there)
-    if gone:
-        raise missing(gone)
-
-
-def _description(trail: Trail, name: str, path: Path, sealed: Sealed | None) -> bytes:
-    """The bytes of a description, after its digest matched, if it is sealed."""
-    content = path.read_bytes()
-    said = None if sealed is None else sealed.descriptions.get(name.removeprefix(trail.prefix))
-    if said is not None:
-        check_sealed(name, sha256(content).hexdigest(), said.sha256)
-    return content
-
-
-def _streams(source: Source, trail: Trail, sealed: Sealed | None) -> dict[str, StreamDescription]:
-    stored = source.objects(f"{trail.prefix}streams/")
-    _check_descriptions(trail, "streams/", {item.name for item in stored}, sealed)
-    described = {}
-    for item, path in zip(stored, source.fetch(stored), strict=True):
-        content = _description(trail, item.name, path, sealed)
-        try:
-            label = parse_stream_name(item.name.removeprefix(trail.prefix))
-            description = StreamDescription.parse(content)
-            if StreamSource.parse(description.stream_arn) != StreamSource(trail, label):
-                raise ValueError(f"it describes {description.stream_arn}")  # noqa: TRY301  told like what the parser refuses
-            described[label] = description
-        except (ValueError, KeyError, TypeError) as error:
-            raise _not_a_description(item.name, error) from error
-    return described
-
-
-def _baselines(source: Source, trail: Trail, sealed: Sealed | None) -> tuple[Baseline, ...]:
-    stored = {item.name: item for item in source.objects(f"{trail.prefix}baselines/")}
-    _check_descriptions(trail, "baselines/", stored, sealed)
-    described = [item for name, item in stored.items() if name.endswith("/baseline.json")]
-    return tuple(
-        _baseline(trail, stored, item, _description(trail, item.name, path, sealed), sealed)
-        for item, path in zip(described, source.fetch(described), strict=True)
-    )
-
-
-def _baseline(
-    trail: Trail, stored: dict[str, StoredObject], item: StoredObject, content: bytes, sealed: Sealed | None
-) -> Baseline:
-    inside = item.name.removeprefix(trail.prefix)
-    try:
-        name = BaselineName.parse(inside)
-        description = BaselineDescription.parse(content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _not_a_description(item.name, error) from error
-    parts = []
-    for part in description.parts:
-        part_name = f"{trail.prefix}{name.folder}{part.name}"
-        if part_name not in stored or stored[part_name].size_bytes != part.bytes:
-            raise UnreadableArchive(
-                f"{part_name} is missing or has another size than its baseline says",
-                why="the baseline cannot be used in part",
-                hint="restore the object from the bucket's versions",
-            )
-        parts.append(stored[part_name])
-    return Baseline(
-        name, description, tuple(parts), is_sealed=None if sealed is None else inside in sealed.descriptions
-    )
-
-
-def _not_a_description(name: str, error: Exception) -> UnreadableArchive:
-    return UnreadableArchive(
-        f"{name} is not what its name says", why=str(error), hint="restore the object from the bucket's versions"
     )

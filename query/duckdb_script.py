@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from query.catalog import Baseline
 from query.coverage import TableEnd
+from query.descriptions import Baseline
 from query.engine import sql
 from query.errors import UsageError
 from query.instant import format_ms

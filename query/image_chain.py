@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import Any, Final
 
 from archiver.format.values import same_attributes
-from query.catalog import Baseline, Evidence
+from query.catalog import Evidence
 from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import Coverage
+from query.descriptions import Baseline
 from query.diff import changed_attributes
 from query.engine import Question
 from query.plan import CLOCK_MARGIN_MS

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from archiver.format.record import item_key_text, key_hints
 from query.answer import Basis, Change, Outcome, State, Version
 from query.blame import ItemBlame, blame, seen_by
-from query.catalog import Baseline
 from query.derived.by_key import Wanted
 from query.derived.key_range import RowKey
+from query.descriptions import Baseline
 from query.diff import AttributeChange, parse_path
 from query.diff import changes as attribute_changes
 from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCoverage

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from archiver.format.layout import HOUR_MS, hour_of
-from query.catalog import Baseline, Evidence
+from query.catalog import Evidence
 from query.derived.live import LiveRun, LiveSnapshot
+from query.descriptions import Baseline
 from query.plan import CLOCK_MARGIN_MS, PlannedFile, ReadPlan
 from query.selection import Selection
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from archiver.format.layout import HOUR_MS, hour_of
-from query.catalog import Baseline, Evidence, SegmentFile
+from query.catalog import Evidence, SegmentFile
 from query.derived.live import LiveRun
+from query.descriptions import Baseline
 from query.selection import Selection
 from query.source import StoredObject
 

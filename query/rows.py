@@ -1,17 +1,19 @@
 """Files of evidence and of runs to the rows of a question: fetched, checked, handed to the engine."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from archiver.format.layout import SegmentName, Trail
-from query.catalog import Baseline, Evidence, SegmentFile
+from query.catalog import Evidence, SegmentFile
 from query.coverage import LabelSpan
 from query.derived.by_key import RunsByKey, Wanted
 from query.derived.live import LiveRun, LiveSnapshot, read_snapshot, snapshot_names
 from query.derived.names import SnapshotName
 from query.derived.segment_table import SealedSegment, read_segment_table
+from query.descriptions import Baseline
 from query.engine import Question
 from query.errors import DerivedGone, UnreadableArchive
 from query.gate import EvidenceFile, Kind
@@ -111,8 +113,10 @@ class Reader:
         if not chosen.runs or self._by_key is None or wanted.is_everything or self._loaded is not None:
             self.read(question, chosen)
             return
-        files = self._fetch(chosen.segments)
-        question.read_changes(files, [], rows_of_runs=self._by_key.rows(chosen.runs, wanted))
+        with ThreadPoolExecutor(1) as beside:  # each waits for answers of its own
+            files = beside.submit(self._fetch, chosen.segments)
+            rows = self._by_key.rows(chosen.runs, wanted)
+        question.read_changes(files.result(), [], rows_of_runs=rows)
 
     def parts_of_items(self, wanted: Wanted) -> list[PlannedFile] | None:
         """What is read of runs for what is wanted, from their indexes; None: they are read whole. Raises as `read`."""

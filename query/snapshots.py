@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from archiver.format.layout import Trail
 from query.answer import plain_text
-from query.catalog import Baseline, Evidence
+from query.catalog import Evidence
 from query.derived.columns import SNAPSHOT_SCHEMA
 from query.derived.description import SnapshotDescription
 from query.derived.levels import is_last_of_month
@@ -24,6 +24,7 @@ from query.derived.members import Digested
 from query.derived.names import SnapshotName
 from query.derived.parts import WRITER, put_part, write_parts
 from query.derived.store import DerivedStore
+from query.descriptions import Baseline
 from query.engine import Engine, Question
 from query.layers import plan_layers
 from query.plan import neighbours

@@ -10,9 +10,9 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from query.catalog import Baseline
 from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import Coverage
+from query.descriptions import Baseline
 from query.diff import changes
 from query.engine import Question
 from query.history import change_of

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from archiver.format.layout import HOUR_MS
 from archiver.format.values import same_attributes
 from query.answer import Basis, Outcome, State
-from query.catalog import Baseline, Evidence
+from query.catalog import Evidence
 from query.conflicts import EVER, Conflict, find_conflicts
 from query.coverage import FIRST_TABLE, NO_LATER_TABLE, Coverage, LabelSpan, coverage_of
 from query.derived.by_key import Wanted
+from query.descriptions import Baseline
 from query.engine import Question
 from query.plan import StatePlan
 from query.rows import Reader

@@ -6,6 +6,7 @@ parsed only after its digest matched, and is remembered.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -17,14 +18,15 @@ from query.derived.index import PartIndex
 from query.derived.key_range import RowKey
 from query.derived.live import LiveRun
 from query.derived.members import Part
-from query.derived.ranges import chunk_ranges, read_groups
+from query.derived.ranges import Where, chunk_ranges, read_groups
 from query.errors import DerivedGone
 from query.seal_log import SealMismatch
 from query.sealed import check_sealed
 from query.source import Source, StoredObject
 
 _REMEMBERED_BYTES: Final = 64_000_000
-_COLUMNS: Final = tuple(name for name in RUN_SCHEMA.names if name != "changed_attributes")
+# What the relation `changes` is made of.
+_COLUMNS: Final = tuple(name for name in RUN_SCHEMA.names if name not in ("changed_attributes", "position", "repeats"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,15 @@ class Wanted:
             return any(part.keys.may_hold(key) for key in self._places())
         return self.pk is None or part.keys.may_hold_partition(self.pk)
 
-    def chosen(self, rows: pa.Table) -> pa.Table:
-        """The rows asked for, among those of row groups."""
+    @property
+    def where(self) -> Where | None:
+        """Which rows of row groups these are; None: all of them."""
         if self.item is not None:
-            return rows.filter(pc.equal(rows["item_key"], self.item.item_key))
+            return Where("item_key", partial(pc.equal, self.item.item_key))
         if self.pk is not None:
-            return rows.filter(pc.fill_null(pc.equal(rows["pk"], self.pk), fill_value=True))
-        return rows
+            # A row of which the partition key is not known may be one.
+            return Where("pk", lambda pk: pc.fill_null(pc.equal(pk, self.pk), fill_value=True))
+        return None
 
     def _places(self) -> tuple[RowKey, RowKey]:
         """Where an item may stand: under its key text, or among those whose key text was not known."""
@@ -115,7 +119,7 @@ class RunsByKey:
         if self._last is not None and self._last[:2] == (wanted, names):
             return self._last[2]
         try:
-            found = wanted.chosen(read_groups(self._derived, self.groups(runs, wanted), _COLUMNS))
+            found = read_groups(self._derived, self.groups(runs, wanted), _COLUMNS, wanted.where)
         except FileNotFoundError as error:
             raise DerivedGone(str(error)) from error
         found = found.append_column("row_number", pa.array(range(found.num_rows), pa.int64()))

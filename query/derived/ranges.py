@@ -6,14 +6,16 @@ one that its run names is for whoever hands it over. All ranges of all parts are
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from io import SEEK_CUR, SEEK_END, SEEK_SET, RawIOBase
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from query.derived.columns import RUN_SCHEMA
@@ -28,8 +30,19 @@ Wanted = tuple[StoredObject, PartIndex, Sequence[int]]
 _MADE_ANEW: Final = "no answer is given from it: delete the run that it belongs to, and ddbtrail compact makes it anew"
 
 
-def read_groups(source: Source, wanted: Sequence[Wanted], columns: Sequence[str]) -> pa.Table:
-    """The rows of the row groups wanted, part after part, with these columns of a run in this order.
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which rows are wanted, told by one column: `mask` has true for those of its values that they bear."""
+
+    column: str
+    mask: Callable[[pa.ChunkedArray], pa.ChunkedArray]
+
+
+def read_groups(
+    source: Source, wanted: Sequence[Wanted], columns: Sequence[str], where: Where | None = None
+) -> pa.Table:
+    """The rows of the row groups wanted, part after part, with these columns of a run in this order; of those rows only
+    some, if it is told which: of a row group without such rows no more is decoded than the column that tells.
 
     Raises SealMismatch for bytes that are not those of the index, CorruptSegment for what cannot be decoded though it
     is what the index describes, FileNotFoundError (with the name) for a part that has gone, UnreadableArchive.
@@ -52,7 +65,7 @@ def read_groups(source: Source, wanted: Sequence[Wanted], columns: Sequence[str]
     # Hashing and decoding let other threads run.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         checked = list(threads.map(_checked, wanted, fetched))
-        tables = list(threads.map(partial(_decoded, schema), wanted, checked))
+        tables = list(threads.map(partial(_rows, schema, where), wanted, checked))
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
@@ -112,17 +125,28 @@ def _checked(wanted: Wanted, fetched: Sequence[tuple[range, bytes]]) -> dict[int
     return chunks
 
 
-def _decoded(schema: pa.Schema, wanted: Wanted, chunks: Mapping[int, memoryview]) -> pa.Table:
+def _rows(schema: pa.Schema, where: Where | None, wanted: Wanted, chunks: Mapping[int, memoryview]) -> pa.Table:
+    """The rows of one part, from chunks of it that were checked. Raises CorruptSegment."""
     part, index, numbers = wanted
     try:
         with pa.PythonFile(_CheckedBytes(chunks, index.size_bytes), mode="r") as file:
             parquet = pq.ParquetFile(file, metadata=index.metadata(numbers), pre_buffer=False)
-            table = parquet.read_row_groups(list(numbers), columns=schema.names, use_threads=False)
-        return table.select(schema.names).cast(schema)
+            if where is None:
+                return _decoded(parquet, numbers, schema)
+            telling = pa.schema([RUN_SCHEMA.field(where.column)])
+            masks = {number: where.mask(_decoded(parquet, [number], telling).column(0)) for number in numbers}
+            numbers = [number for number in numbers if pc.any(masks[number]).as_py()]
+            mask = pa.chunked_array([chunk for number in numbers for chunk in masks[number].chunks], pa.bool_())
+            return _decoded(parquet, numbers, schema).filter(mask)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         raise CorruptSegment(
             f"{part.name} cannot be read", why=" ".join(str(error).split()), hint=_MADE_ANEW
         ) from error
+
+
+def _decoded(parquet: pq.ParquetFile, numbers: Sequence[int], schema: pa.Schema) -> pa.Table:
+    table = parquet.read_row_groups(list(numbers), columns=schema.names, use_threads=False)
+    return table.select(schema.names).cast(schema)
 
 
 class _CheckedBytes(RawIOBase):

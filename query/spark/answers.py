@@ -11,8 +11,8 @@ from typing import Any, Final
 from pyspark.sql import DataFrame, SparkSession
 
 from archiver.format.values import same_attributes
-from query.catalog import Baseline
 from query.coverage import Coverage, LabelSpan, coverage_of
+from query.descriptions import Baseline
 from query.instant import Instant
 from query.plan import neighbours
 from query.sealed import missing

@@ -3,6 +3,7 @@
 import os
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -74,6 +75,31 @@ def test_all_parts_are_asked_for_at_once(source, part):
     assert {name for name, _, _ in source.asked[0]} == {f"part-{number}.parquet" for number in range(6)}
     expected = [GROUPS[1], *(GROUPS[number + more] for number in range(1, 6) for more in (0, 2))]
     assert table.to_pylist() == rows_of(*expected).to_pylist()
+
+
+def test_of_groups_without_a_row_that_is_wanted_only_one_column_is_decoded(source, part, monkeypatch):
+    """The rows wanted come in the order of the parts, whatever stands between them."""
+    more = add_part(source, "part-1.parquet", GROUPS[1:4])
+    keys = {GROUPS[3].column("item_key")[1].as_py(), GROUPS[2].column("item_key")[0].as_py()}
+    where = ranges.Where("item_key", lambda column: pc.is_in(column, pa.array(sorted(keys))))
+    decoded, whole = [], ranges._decoded
+    monkeypatch.setattr(
+        ranges,
+        "_decoded",
+        lambda file, numbers, schema: decoded.append((numbers, schema)) or whole(file, numbers, schema),
+    )
+    table = read_groups(source, [(*part, (0, 3, 7)), (*more, (0, 1))], COLUMNS, where)
+    expected = [row for group in (GROUPS[3], GROUPS[2]) for row in group.to_pylist() if row["item_key"] in keys]
+    assert len(expected) >= 2
+    assert table.select(COLUMNS).to_pylist() == expected
+    assert sorted(numbers for numbers, schema in decoded if len(schema) > 1) == [[1], [3]]
+
+
+def test_where_no_row_is_wanted_there_are_none(source, part):
+    """Of a key that lies between those of a row group."""
+    where = ranges.Where("item_key", lambda column: pc.equal(column, "no item has this key"))
+    table = read_groups(source, [(*part, (0, 7))], COLUMNS, where)
+    assert (table.num_rows, table.schema) == (0, RUN_SCHEMA)
 
 
 def test_of_nothing_there_are_no_rows(source, part, undecoded):

@@ -25,10 +25,12 @@ from archiver.signer import create_key, load_signer, public_key_text
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
+from query.catalog import Evidence
 from query.cli import run
+from query.descriptions import Descriptions
 from query.errors import CorruptSegment, UnreadableArchive, UsageError
 from query.seal_log import SealMismatch
-from query.sealed import SealedObjectMissing, SealNotSigned
+from query.sealed import SealedObjectMissing, SealNotSigned, SealReader
 from tests.querying.test_image_chain import ONE, T0, THREE, TWO, change, with_baseline
 
 TRAIL = Trail("111122223333", "eu-west-1", "orders")
@@ -253,6 +255,21 @@ def test_a_sealed_description_is_the_sealed_one_or_nothing(world, command, folde
     assert (code, out) == (4, "")
     assert path.name in err
     assert ("sealed-object-missing" if attack is Path.unlink else "digest-mismatch") in err
+
+
+def test_a_description_sealed_while_the_trail_was_being_read_is_none_that_is_gone(world):
+    """Descriptions are read beside the log, which may have gone on since: those are read once more."""
+    source = world.open().source
+    sealed = SealReader(source).read(TRAIL)
+    assert len(sealed.descriptions) == 2
+    before = Descriptions(TRAIL, {}, {})
+    found = Evidence.of(source, TRAIL, sealed, before)
+    assert found == Evidence.of(source, TRAIL, sealed)
+    assert (len(found.streams), len(found.baselines)) == (1, 1)
+    for description in world.files("baselines", "baseline.json"):
+        description.unlink()
+    with pytest.raises(SealedObjectMissing):
+        Evidence.of(source, TRAIL, sealed, before)
 
 
 def test_the_parts_of_a_sealed_baseline_are_vouched_for_through_its_description(world):
