@@ -5,7 +5,7 @@ its description stands, which is written last; nothing of the evidence is touche
 same log gives the same runs. Whoever is stopped anywhere leaves nothing that a reader takes for a run.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,12 +17,12 @@ from query.derived.columns import RUN_SCHEMA
 from query.derived.description import RunDescription
 from query.derived.levels import Piece, until_ms, wanted_runs
 from query.derived.lineage import Counted
-from query.derived.live import LiveRun, live_runs, read_run, run_names
+from query.derived.live import LiveRun, is_whole, live_runs, read_run, run_names
 from query.derived.members import Digested, Part, Span
 from query.derived.names import RUNS, RunName, segments_name
 from query.derived.parts import WRITER, file_of, put_part, write_parts, write_table
 from query.derived.segment_table import SealedSegment, read_segment_table, table_of
-from query.derived.store import DerivedStore
+from query.derived.store import DerivedStore, put_whole
 from query.engine import Engine
 from query.gate import EvidenceFile
 from query.rows import run_files
@@ -84,12 +84,10 @@ class Compactor:
         for name in run_names(self._derived, self._trail):
             description = self._trail.prefix + name.description
             run = read_run(self._derived, self._trail, name, anew=True) if description in held else None
-            if description in held and (run is None or not self._is_whole(run, held)):
+            if description in held and not (run and is_whole(run, held) and self._is_of_this_log(run)):
                 self._store.delete([description])
 
-    def _is_whole(self, run: LiveRun, held: Mapping[str, int]) -> bool:
-        if any(held.get(run.folder + file.name) != file.bytes for file in run.description.files):
-            return False
+    def _is_of_this_log(self, run: LiveRun) -> bool:
         (seal,) = self._source.read([self._trail.prefix + run.description.seal.name], anew=True)
         return seal is not None and sha256(seal).hexdigest() == run.description.seal.sha256
 
@@ -117,7 +115,7 @@ class Compactor:
             write_table(table_path, table_of(segments))
             table_path = table_path.rename(work.path / segments_name(file_of(table_path).sha256))
             table = file_of(table_path)
-            self._store.put_if_absent(folder + table.name, table_path)
+            put_whole(self._store, folder + table.name, table_path)
             known = runs[-1] if runs else before
             root, seal = (seals[-1].seal.after.root.hex(), digested(seals[-1])) if seals else _end(runs[-1])
             descriptions, handovers = notices(known, seals)

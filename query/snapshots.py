@@ -19,9 +19,9 @@ from query.catalog import Evidence
 from query.derived.columns import SNAPSHOT_SCHEMA
 from query.derived.description import SnapshotDescription
 from query.derived.levels import is_last_of_month
-from query.derived.live import LiveRun, read_snapshot, snapshot_names
+from query.derived.live import LiveRun, is_whole, read_snapshot, snapshot_names
 from query.derived.members import Digested
-from query.derived.names import SnapshotName
+from query.derived.names import SNAPSHOTS, SnapshotName
 from query.derived.parts import WRITER, put_part, write_parts
 from query.derived.store import DerivedStore
 from query.descriptions import Baseline
@@ -87,13 +87,16 @@ class SnapshotKeeper:
         return made
 
     def _there(self) -> dict[int, int]:
-        """The rows of each snapshot that is live, by where it ends; what cannot be read is taken back."""
+        """The rows of each snapshot that is live, by where it ends. What a snapshot says of itself is taken back if it
+        cannot be read, or a file of it is gone or was cut: then it is made anew.
+        """
         derived, trail = self._reader.derived, self._trail
         assert derived is not None
+        held = {one.name: one.size_bytes for one in self._store.held(trail.prefix + SNAPSHOTS)}
         found = {}
         for name in snapshot_names(derived, trail):
             snapshot = read_snapshot(derived, trail, name, anew=True)
-            if snapshot is None:
+            if snapshot is None or not is_whole(snapshot, held):
                 self._store.delete([trail.prefix + name.description])
             else:
                 found[name.end] = snapshot.description.rows

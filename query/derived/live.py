@@ -5,7 +5,7 @@ its name; nothing is taken for derived from a log that it was not made of: its l
 has there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -69,6 +69,11 @@ class LiveSnapshot:
     def items(self) -> tuple[StoredObject, ...]:
         """The items files of its parts as objects."""
         return tuple(StoredObject(self.folder + part.items.name, part.items.bytes) for part in self.description.parts)
+
+
+def is_whole(live: LiveRun | LiveSnapshot, held: Mapping[str, int]) -> bool:
+    """Whether all files that a run or a snapshot lists are there, by full names and sizes (bytes) of what is."""
+    return all(held.get(live.folder + file.name) == file.bytes for file in live.description.files)
 
 
 def live_runs(source: Source, trail: Trail, *, anew: bool = False) -> tuple[LiveRun, ...]:

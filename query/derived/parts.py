@@ -23,7 +23,7 @@ from query.derived.items import Digests, ItemsWriter
 from query.derived.key_range import KeyRange, RowKey
 from query.derived.members import File, Part
 from query.derived.names import index_name, items_name, part_name
-from query.derived.store import DerivedStore
+from query.derived.store import DerivedStore, put_whole
 
 GROUP_BYTES: Final = 256 << 10
 PART_BYTES: Final = 128_000_000
@@ -169,7 +169,7 @@ class _OpenPart:
 def put_part(store: DerivedStore, folder: str, written: WrittenPart) -> None:
     """Puts the files of a part into a folder (its full name, with its slash), and away from here."""
     for path in written.paths:
-        store.put_if_absent(folder + path.name, path)
+        put_whole(store, folder + path.name, path)
         path.unlink()
 
 

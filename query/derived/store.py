@@ -52,6 +52,18 @@ class DerivedStore(Protocol):
         ...
 
 
+def put_whole(store: DerivedStore, name: str, path: Path) -> None:
+    """Stores a local file under a name that states its digest. What is there already is that file, unless it is not as
+    long: then it was cut, and goes. Raises UnwritableStore.
+    """
+    if store.put_if_absent(name, path):
+        return
+    there = {one.name: one.size_bytes for one in store.held(name.rpartition("/")[0] + "/")}
+    if there.get(name) != path.stat().st_size:
+        store.delete([name])
+        store.put_if_absent(name, path)
+
+
 def open_derived(url: str, access: Access) -> DerivedStore:
     """The store behind `s3://bucket/prefix`, `file://` or a folder. Raises UsageError."""
     parts = urlsplit(url)

@@ -26,7 +26,7 @@ from query.derived.members import File, Part, Span
 from query.derived.names import index_name, items_name, part_name
 from query.derived.parts import WrittenPart, write_parts
 from query.derived.segment_table import SealedSegment
-from query.derived.store import open_derived
+from query.derived.store import open_derived, put_whole
 from query.engine import Engine
 from query.gate import Kind
 from query.run_rows import read_unhinted
@@ -235,7 +235,7 @@ def _putting(derived: Place, folder: str, names: Mapping[tuple[int, int], Mappin
             with Scratch("compact") as work:
                 path = work.path / name
                 _join(path, (row["content"] for row in chunks), digest)
-                store.put_if_absent(folder + name, path)
+                put_whole(store, folder + name, path)
             yield pa.RecordBatch.from_pylist([{"name": name}], schema=_PUT)
 
     return put

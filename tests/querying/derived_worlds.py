@@ -136,10 +136,13 @@ class _Handler(RealHandler):
         self._describes_at = own.choice([0, 3, 1 << 30])
         self._incomplete_rate = own.choice([0.0, 0.0, 0.5])
         self._batches = 0
+        self._called_ms = 0
         self._baselines = 0
         self._sealer = Sealer(self._in_order, TRAIL, FIRST_KEY)
 
     def __call__(self, event: dict, store: Any) -> None:
+        self._arrive()
+        self._called_ms = self.run._clock.now_ms
         self._batches += 1
         if self._batches == self._learns_at:
             self._writer = None
@@ -156,7 +159,14 @@ class _Handler(RealHandler):
         names = tuple(name for name, _ in self.run._outcome.key_schema)
         return {"orders": names} if self._batches >= self._learns_at else {}
 
+    def _arrive(self) -> None:
+        """A put that is under way arrives within the hour: sealers and readers beside runs look back 26 hours for what is
+        not announced, and here days may go by between two batches."""
+        if self.run._clock.now_ms - self._called_ms > HOUR_MS:
+            self.run._store.settle()
+
     def seal(self, *, is_last: bool = False) -> None:
+        self._arrive()
         if self._batches >= self._describes_at or is_last:
             self._describe()
         self._put_baselines()

@@ -257,6 +257,32 @@ def test_a_change_that_two_runs_tell_otherwise_gives_no_answer(tmp_path, monkeyp
             assert had["placed" if is_alike else "not told"] == 2, had
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+@pytest.mark.parametrize("kind", [".parquet", ".items", "snapshot.json"])
+def test_a_snapshot_that_is_not_whole_is_made_anew(kind, damage, tmp_path, monkeypatch):
+    """As later ones would stand on it, one that lost a file must not stop them for ever."""
+    monkeypatch.setattr("query.snapshots._FEWEST_CHANGES", 1)
+    hours = Hours(tmp_path)
+    for _ in range(4):
+        hours.archive(*(hours.change(item, 60 * hours._hour + 5) for item in ITEMS))
+    hours.compact()
+    before = {one.name: one.size_bytes for one in hours.place.held() if "/snapshots/" in one.name}
+    (name,) = [name for name in before if name.endswith(kind)]
+    path = hours.place.derived_folder / name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(4):
+        hours.archive(*(hours.change(item, 60 * hours._hour + 5) for item in ITEMS))
+    hours.compact()
+    after = {one.name: one.size_bytes for one in hours.place.held() if "/snapshots/" in one.name}
+    assert before.items() <= after.items()
+    assert sum(name.endswith("snapshot.json") for name in after) == 2
+    for minute in (200, 300, 500):
+        same(hours, minute)
+
+
 def test_a_part_that_goes_while_its_rows_are_told(tmp_path):
     """Whoever has begun to read is told which part has gone, in order and without."""
     hours = drawn(Random("placed 0"), tmp_path, is_odd=False)

@@ -311,6 +311,22 @@ def test_any_file_of_a_run_may_be_gone(is_large, tmp_path, monkeypatch):
         path.write_bytes(content)
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut", "longer"])
+def test_a_run_that_is_not_whole_is_made_anew(damage, tmp_path):
+    """Whichever file it is, the next compaction leaves what the first one did."""
+    fixed = Fixed(tmp_path, MERGING[0])
+    fixed.place.compact()
+    right = fixed.files()
+    for name, content in sorted(right.items()):
+        path = fixed.place.derived_folder / name
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(content[:-1] if damage == "cut" else content + b"\0")
+        assert fixed.place.compact(), name
+        assert fixed.files() == right, name
+
+
 def spoilt(content: bytes, rng: Random) -> dict[str, bytes]:
     """A file as a disk or somebody left it."""
     size = len(content)
