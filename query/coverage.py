@@ -4,7 +4,7 @@ The rules are those of `docs/answers.md`, *Coverage* and *Facts*; before seals e
 earliest thing known of it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -131,6 +131,22 @@ class Coverage(Shown):
         past = [end.stream_label for end in self.ends if is_past(end)]
         later = [end.stream_label for end in self.ends if not is_past(end)]
         return max(past, default=FIRST_TABLE), min(later, default=NO_LATER_TABLE)
+
+
+def spans_by_label(spans: Iterable[LabelSpan]) -> list[LabelSpan]:
+    """One span for each label, in order, of several that tell of it."""
+    by_label: dict[str, list[LabelSpan]] = {}
+    for span in spans:
+        by_label.setdefault(span.stream_label, []).append(span)
+    return [
+        LabelSpan(
+            label,
+            min(span.first_ms for span in several),
+            max(span.last_ms for span in several),
+            max(span.longest_file_rows for span in several),
+        )
+        for label, several in sorted(by_label.items())
+    ]
 
 
 def coverage_of(

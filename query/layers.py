@@ -6,18 +6,20 @@ from archiver.format.layout import HOUR_MS, hour_of
 from query.catalog import Evidence
 from query.derived.live import LiveRun, LiveSnapshot
 from query.descriptions import Baseline
-from query.plan import CLOCK_MARGIN_MS, PlannedFile, ReadPlan
+from query.plan import CLOCK_MARGIN_MS, PlannedFile, ReadPlan, newest_hour
 from query.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
     """The layers of a question: segments beside the runs, runs from the newest to the oldest, and what stands below
-    them: a snapshot, or a complete baseline.
+    them: a snapshot, or a complete baseline. `newest` are segments after the instant that tell whether another stream
+    followed: then the one before ended.
     """
 
     at_ms: int
     segments: Selection
+    newest: Selection
     runs: tuple[LiveRun, ...]
     snapshot: LiveSnapshot | None
     floor: Baseline
@@ -54,12 +56,17 @@ def plan_layers(
     if snapshot is not None:
         runs = [run for run in runs if run.name.end > snapshot.name.end or run.last_ms > snapshot.name.at_ms]
     segments = tuple(one for one in evidence.segments if one.place.hour_ms < until_ms)
+    newest = newest_hour(evidence.segments)
+    newest = () if newest and newest[0].place.hour_ms < until_ms else newest
     files = []
     for run in runs:
         files += [PlannedFile(part.name, part.size_bytes, "a run of sealed changes", True) for part in run.parts]
         if run.first_ms <= at_ms and not _is_cut(run, at_ms, floor.description.from_ms):
             files += _items(run)
     files += [PlannedFile(one.stored.name, one.stored.size_bytes, "not in a run", one.is_sealed) for one in segments]
+    files += [
+        PlannedFile(one.stored.name, one.stored.size_bytes, "which streams there are", one.is_sealed) for one in newest
+    ]
     if snapshot is not None:
         files += [
             PlannedFile(one.name, one.size_bytes, "a snapshot before the instant", True) for one in snapshot.parts
@@ -73,7 +80,7 @@ def plan_layers(
     total = len(evidence.segments) + sum(2 * len(run.parts) for run in evidence.runs)
     steps = ("find the row that tells of each item last", "read the images of those rows")
     read = ReadPlan(question, tuple(files), total + sum(len(one.parts) for one in evidence.baselines), steps)
-    return LayerPlan(at_ms, Selection(segments), tuple(reversed(runs)), snapshot, floor, read)
+    return LayerPlan(at_ms, Selection(segments), Selection(newest), tuple(reversed(runs)), snapshot, floor, read)
 
 
 def _is_cut(run: LiveRun, at_ms: int, floor_ms: int) -> bool:

@@ -64,12 +64,15 @@ class ReadPlan:
 
 @dataclass(frozen=True, slots=True)
 class StatePlan:
-    """The evidence that a question about a state reads: segments, and the baselines on both sides of the instant."""
+    """The evidence that a question about a state reads: segments, and the baselines on both sides of the instant.
+    `is_narrowed`: hours were left out, which is right if the table had one stream only.
+    """
 
     selection: Selection
     floor: Baseline | None
     ceiling: Baseline | None
     read: ReadPlan
+    is_narrowed: bool = False
 
     @property
     def segments(self) -> tuple[SegmentFile, ...]:
@@ -91,33 +94,59 @@ def plan_state(
     (`tells_absences_apart`): that may rest on any change before the floor.
     """
     floor, ceiling = neighbours(evidence.baselines, at_ms, is_cut=is_cut)
-    segments, runs = evidence.segments, evidence.runs
+    # Inside the interval of a baseline, a change that comes later may say that it shows nothing of its item.
+    is_past = floor is not None and floor.description.to_ms + CLOCK_MARGIN_MS <= at_ms
+    if floor is None or not is_past or len(evidence.streams) > 1 or is_cut or tells_absences_apart:
+        return _state_plan(evidence, question, Selection(evidence.segments, evidence.runs), floor, ceiling, at_ms)
+    since_ms = hour_of(floor.description.from_ms - CLOCK_MARGIN_MS)
+    until_ms = hour_of(at_ms + CLOCK_MARGIN_MS)
+    newest_ms = max((segment.place.hour_ms for segment in newest_hour(evidence.segments)), default=0)
+    segments = tuple(
+        segment
+        for segment in evidence.segments
+        if since_ms <= segment.place.hour_ms <= until_ms or segment.place.hour_ms == newest_ms
+    )
+    runs = tuple(run for run in evidence.runs if run.last_ms >= since_ms and run.first_ms < until_ms + HOUR_MS)
+    return _state_plan(evidence, question, Selection(segments, runs), floor, ceiling, at_ms, is_narrowed=True)
+
+
+def widened(evidence: Evidence, plan: StatePlan, at_ms: int) -> StatePlan:
+    """The same without leaving anything out: where a second stream label was found that no description told of."""
+    everything = Selection(evidence.segments, evidence.runs)
+    return _state_plan(evidence, plan.read.question, everything, plan.floor, plan.ceiling, at_ms)
+
+
+def _state_plan(
+    evidence: Evidence,
+    question: str,
+    selection: Selection,
+    floor: Baseline | None,
+    ceiling: Baseline | None,
+    at_ms: int,
+    *,
+    is_narrowed: bool = False,
+) -> StatePlan:
     steps = [
         "find the last change of each item at or before the instant, and the first one after it, in narrow columns"
     ]
-    # Inside the interval of a baseline, a change that comes later may say that it shows nothing of its item.
-    is_past = floor is not None and floor.description.to_ms + CLOCK_MARGIN_MS <= at_ms
-    if floor is not None and is_past and len(evidence.streams) <= 1 and not is_cut and not tells_absences_apart:
-        since_ms = hour_of(floor.description.from_ms - CLOCK_MARGIN_MS)
-        until_ms = hour_of(at_ms + CLOCK_MARGIN_MS)
-        newest_ms = max((segment.place.hour_ms for segment in segments), default=0)
-        segments = tuple(
-            segment
-            for segment in segments
-            if since_ms <= segment.place.hour_ms <= until_ms or segment.place.hour_ms == newest_ms
-        )
-        runs = tuple(run for run in runs if run.last_ms >= since_ms and run.first_ms < until_ms + HOUR_MS)
+    if is_narrowed:
         steps.append("leave out hours before the floor and after the instant")
     steps.append("read the images of the winning rows only")
     files = [
-        *_run_files(runs),
-        *_segment_files(segments, at_ms),
+        *_run_files(selection.runs),
+        *_segment_files(selection.segments, at_ms),
         *_baseline_files(floor, "floor"),
         *_baseline_files(ceiling, "ceiling"),
     ]
     total = _total(evidence) + sum(len(baseline.parts) for baseline in evidence.baselines)
     read = ReadPlan(question, tuple(files), total, tuple(steps))
-    return StatePlan(Selection(segments, runs), floor, ceiling, read)
+    return StatePlan(selection, floor, ceiling, read, is_narrowed=is_narrowed)
+
+
+def newest_hour(segments: Sequence[SegmentFile]) -> tuple[SegmentFile, ...]:
+    """The segments of the newest hour that there is: they tell which stream is the last one."""
+    newest_ms = max((segment.place.hour_ms for segment in segments), default=0)
+    return tuple(segment for segment in segments if segment.place.hour_ms == newest_ms)
 
 
 def plan_changes(evidence: Evidence, question: str, chosen: Selection) -> ReadPlan:

@@ -8,7 +8,7 @@ from typing import Final
 
 from archiver.format.layout import SegmentName, Trail
 from query.catalog import Evidence, SegmentFile
-from query.coverage import LabelSpan
+from query.coverage import LabelSpan, spans_by_label
 from query.derived.by_key import RunsByKey, Wanted
 from query.derived.live import LiveRun, LiveSnapshot, read_snapshot, snapshot_names
 from query.derived.names import SnapshotName
@@ -241,15 +241,4 @@ def merged_spans(question: Question, runs: Sequence[LiveRun], *, has_segments: b
     for run in runs:
         longest = max((part.rows for part in run.description.parts), default=0)
         found += [LabelSpan(one.stream_label, one.first_ms, one.last_ms, longest) for one in run.description.spans]
-    by_label: dict[str, list[LabelSpan]] = {}
-    for span in found:
-        by_label.setdefault(span.stream_label, []).append(span)
-    return [
-        LabelSpan(
-            label,
-            min(span.first_ms for span in spans),
-            max(span.last_ms for span in spans),
-            max(span.longest_file_rows for span in spans),
-        )
-        for label, spans in sorted(by_label.items())
-    ]
+    return spans_by_label(found)

@@ -16,7 +16,7 @@ from query.coverage import FIRST_TABLE, NO_LATER_TABLE, Coverage, LabelSpan, cov
 from query.derived.by_key import Wanted
 from query.descriptions import Baseline
 from query.engine import Question
-from query.plan import StatePlan
+from query.plan import StatePlan, widened
 from query.rows import Reader
 
 if TYPE_CHECKING:
@@ -37,10 +37,13 @@ class Moment:
 class States:
     """The states of the items of a trail at a moment, held by the engine. Close it."""
 
-    def __init__(self, question: Question, coverage: Coverage, conflicts: tuple[Conflict, ...]) -> None:
+    def __init__(
+        self, question: Question, coverage: Coverage, conflicts: tuple[Conflict, ...], plan: StatePlan
+    ) -> None:
         self._question = question
         self.coverage = coverage
         self.conflicts = conflicts
+        self.plan = plan
         self.count, self.unknown, _ = question.rows("count_states")[0]
 
     def close(self) -> None:
@@ -75,16 +78,17 @@ def reconstruct(
     wanted: Wanted | None = None,
 ) -> States:
     """The states at a moment, of all items or of some; `wanted` says where in runs their rows stand. Takes over
-    `question`.
+    `question`. `plan` of the states is what was read in the end.
     """
-    if wanted is None:
-        reader.read(question, plan.selection)
-    else:
-        reader.read_items(question, wanted, plan.selection)
+    _read_changes(question, reader, plan, wanted)
+    spans = reader.spans(question, plan.selection)
+    if plan.is_narrowed and len(spans) > 1:
+        plan = widened(evidence, plan, moment.at_ms)
+        _read_changes(question, reader, plan, wanted)
+        spans = reader.spans(question, plan.selection)
     reader.read_baseline(question, "floor", plan.floor)
     reader.read_baseline(question, "ceiling", plan.ceiling)
     descriptions = [baseline.description for baseline in evidence.baselines]
-    spans = reader.spans(question, plan.selection)
     coverage = coverage_of(spans, evidence.streams, descriptions)
     _set_moment(question, coverage, spans, plan, moment, item_keys)
     if item_keys is not None:
@@ -105,7 +109,14 @@ def reconstruct(
     _compare(question)
     if conflicts:
         question.run("drop_conflicts", {"item_keys": [conflict.item_key for conflict in conflicts]})
-    return States(question, coverage, conflicts)
+    return States(question, coverage, conflicts, plan)
+
+
+def _read_changes(question: Question, reader: Reader, plan: StatePlan, wanted: Wanted | None) -> None:
+    if wanted is None:
+        reader.read(question, plan.selection)
+    else:
+        reader.read_items(question, wanted, plan.selection)
 
 
 def _conflicts_of_answers(question: Question, reader: Reader, plan: StatePlan) -> tuple[Conflict, ...]:

@@ -49,7 +49,7 @@ def state_of_table(table: "Table", at: Instant | Rev, *, where: str | None, best
             question.close()
         plan = plan_of_table(table, at, moment)
         states = reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment)
-        return told(states, plan.read, has_floor=plan.floor is not None or plan.ceiling is not None)
+        return told(states, states.plan.read, has_floor=plan.floor is not None or plan.ceiling is not None)
 
     return table.asked(read)
 

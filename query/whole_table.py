@@ -6,7 +6,7 @@ stepped back across the instant), nothing is answered here, and `query.state` do
 """
 
 from query.catalog import Evidence
-from query.coverage import Coverage, coverage_of
+from query.coverage import Coverage, coverage_of, spans_by_label
 from query.engine import Question
 from query.layers import LayerPlan
 from query.placed import OutOfOrderError, Placed, place
@@ -48,6 +48,10 @@ def _read(question: Question, reader: Reader, evidence: Evidence, plan: LayerPla
         return None
     reader.read(question, plan.segments)
     spans = merged_spans(question, evidence.runs, has_segments=bool(plan.segments.segments))
+    if plan.newest.segments:
+        with question.beside() as beside:
+            reader.read(beside, plan.newest)
+            spans = spans_by_label([*spans, *merged_spans(beside, (), has_segments=True)])
     coverage = coverage_of(spans, evidence.streams, [baseline.description for baseline in evidence.baselines])
     covering = coverage.covering(plan.at_ms)
     if covering is None or coverage.ends or plan.floor.description.stream_label != covering:

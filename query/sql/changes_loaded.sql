@@ -1,2 +1,2 @@
 -- The rows of a small trail that were read before.
-CREATE TEMP VIEW changes AS SELECT * FROM loaded
+CREATE OR REPLACE TEMP VIEW changes AS SELECT * FROM loaded

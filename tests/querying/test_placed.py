@@ -4,6 +4,7 @@ clocks step back, so that layers lie across each other; each answer is that of t
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import query.whole_table
 from query.errors import DerivedGone
+from query.opening import open_archive
 from query.placed import OutOfOrderError
 from query.seal_log import SealMismatch
 from query.table import Table
@@ -255,6 +257,50 @@ def test_a_change_that_two_runs_tell_otherwise_gives_no_answer(tmp_path, monkeyp
             _, _, conflicts = told(hours.place.table(), hours.at(400))
             assert len(conflicts) == (not is_alike)
             assert had["placed" if is_alike else "not told"] == 2, had
+
+
+def test_a_stream_that_was_off_is_a_gap_before_its_successor_is_in_a_run(tmp_path):
+    """What the runs hold ends, nobody knows what came then, and only a segment that nothing was made of yet tells that
+    another stream followed.
+    """
+    hours = Hours(tmp_path)
+    for _ in range(3):
+        hours.archive(*(hours.change(item, 60 * hours._hour + 5) for item in ITEMS))
+    for _ in range(6):
+        hours.archive()
+    hours.compact()
+    hours.label = label_of(hours.at(60 * hours._hour + 10))
+    hours.archive(*(hours.change(item, 60 * hours._hour + 15) for item in ITEMS[1:]))
+    hours.write(hours.at(60 * hours._hour + 2))
+    table, evidence = hours.place.table(), hours.place.table(with_derived=False)
+    assert len(table.evidence.runs) >= 3
+    for minute in (100, 140, 300, 420, 600):
+        at_ms = hours.at(minute)
+        assert told(table, at_ms) == told(evidence, at_ms), minute
+        # What the others were before they changed again, that change tells.
+        assert told(evidence, at_ms)[1] == (minute >= 140), minute
+
+
+@pytest.mark.parametrize("is_described", [False, True])
+def test_a_stream_that_had_a_successor_is_known_to_its_end(is_described, tmp_path):
+    """Nothing is made of segments, and maybe no description tells that there were two streams: what was left out, since
+    of one stream no more is needed, is read then.
+    """
+    hours = Hours(tmp_path)
+    for hour in range(8):
+        hours.archive(*(hours.change(item, 60 * hour + 5) for item in ITEMS if hour in (0, 7)))
+    hours.label = label_of(hours.at(490))
+    hours.archive(*(hours.change(item, 495) for item in ITEMS))
+    hours.write(hours.at(560))
+    if not is_described:
+        shutil.rmtree(hours.place.archive_folder / ORDERS.prefix / "streams")
+    table = open_archive(str(hours.place.archive_folder), check_seals=False).table(ORDERS.table_name)
+    assert len(table.evidence.streams) == 2 * is_described
+    for minute in (6, 150, 300, 424):
+        state = table.as_of(instant(hours.at(minute)))
+        assert (state.count, state.unknown) == (len(ITEMS), 0), minute
+        assert sum("/segments/" in file.name for file in state.plan.files) == 4, "what was read is told"
+        state.close()
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])
