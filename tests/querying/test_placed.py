@@ -114,15 +114,21 @@ class Hours:
 
 
 def drawn(rng: Random, folder: Path, *, is_odd: bool) -> Hours:
-    """Hours of changes, compacted now and then. `is_odd`: what can go wrong does."""
+    """Hours of changes, compacted now and then. `is_odd`: what can go wrong does, and the stream may be switched off and
+    another one on, at once or hours later.
+    """
     hours = Hours(folder, apart=rng.random() < 0.5)
     late, known = [], []
     odds = {kind: is_odd * rng.choice([0.0, 0.1, 0.3]) for kind in ("late", "again", "clock")}
     odds["otherwise"] = is_odd * rng.choice([0.0, 0.0, 0.05])
+    off = rng.randrange(1, HOURS) if is_odd and rng.random() < 0.4 else HOURS
+    on = rng.choice([off, HOURS - 1, rng.randrange(off, HOURS + 1)])
     for hour in range(HOURS):
+        if hour == max(off, on):
+            hours.label = label_of(hours.at(60 * hour))
         batch = late if rng.random() < 0.6 else []
         late = [] if batch is late else late
-        for minute in sorted(rng.sample(range(50), rng.randrange(5))):
+        for minute in sorted(rng.sample(range(50), 0 if off <= hour < on else rng.randrange(5))):
             back = rng.randrange(110) if rng.random() < odds["clock"] else 0  # two hours are allowed for
             record = hours.change(rng.choice(ITEMS), 60 * hour + minute - back, is_gone=rng.random() < 0.25)
             (late if rng.random() < odds["late"] else batch).append(record)
