@@ -64,15 +64,15 @@ class Evidence:
     def of(
         cls, source: Source, trail: Trail, sealed: Sealed | None = None, described: Descriptions | None = None
     ) -> Self:
-        """Lists the trail's evidence beside what is sealed of it; `described` are descriptions that were read already.
+        """Lists the trail's evidence beside what is sealed of it; `described` are descriptions that were read while
+        the log was: those that came since are read too.
 
         Raises CorruptSegment or UnreadableArchive for what does not belong, SealMismatch for descriptions that are not
         the sealed ones.
         """
         with ThreadPoolExecutor(1) as beside:  # each waits for answers of its own
             segments = beside.submit(_segments, source, trail, sealed)
-            if described is None or described.gone(sealed):  # those may be newer than what was read
-                described = Descriptions.read(source, trail)
+            described = Descriptions.read(source, trail, described)
         return cls(
             trail=trail,
             segments=segments.result(),

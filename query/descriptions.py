@@ -4,7 +4,7 @@ Invariants: a sealed description is parsed only after its digest matched; one th
 since every answer rests on them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -40,17 +40,16 @@ class Descriptions:
     contents: Mapping[str, bytes]
 
     @classmethod
-    def read(cls, source: Source, trail: Trail) -> Self:
-        """Lists and fetches them. Raises UnreadableArchive."""
-        with ThreadPoolExecutor(len(_FOLDERS)) as together:  # each waits for answers of its own
-            found = list(together.map(lambda folder: _found(source, trail.prefix + folder), _FOLDERS))
-        stored = {one.name: one for objects, _ in found for one in objects}
-        return cls(trail, stored, {name: content for _, contents in found for name, content in contents.items()})
-
-    def gone(self, sealed: Sealed | None) -> list[str]:
-        """The full names of sealed descriptions that were not found."""
-        named = () if sealed is None else (self.trail.prefix + path for path in sealed.descriptions)
-        return sorted(name for name in named if name not in self.stored)
+    def read(cls, source: Source, trail: Trail, known: Self | None = None) -> Self:
+        """Lists and fetches them, but for the contents of those that are `known`. Raises UnreadableArchive."""
+        with ThreadPoolExecutor(len(_FOLDERS)) as together:  # each waits for an answer of its own
+            listed = list(together.map(lambda folder: source.objects(trail.prefix + folder), _FOLDERS))
+        stored = {one.name: one for objects in listed for one in objects}
+        described = [name for name in stored if _is_description(name.removeprefix(trail.prefix))]
+        contents = {} if known is None else {name: known.contents[name] for name in described if name in known.contents}
+        unread = [name for name in described if name not in contents]
+        contents |= _read(source, [stored[name] for name in unread])
+        return cls(trail, stored, {name: contents[name] for name in described})
 
     def streams(self, sealed: Sealed | None) -> dict[str, StreamDescription]:
         """By stream label. Raises SealedObjectMissing, SealMismatch or UnreadableArchive."""
@@ -74,7 +73,8 @@ class Descriptions:
 
     def _checked(self, folder: str, sealed: Sealed | None) -> dict[str, bytes]:
         """The descriptions of a folder, each with its sealed digest, if it is sealed."""
-        gone = [name for name in self.gone(sealed) if name.startswith(self.trail.prefix + folder)]
+        named = () if sealed is None else (self.trail.prefix + path for path in sealed.descriptions)
+        gone = sorted(name for name in named if name.startswith(self.trail.prefix + folder) and name not in self.stored)
         if gone:
             raise missing(gone)
         found = {name: self.contents[name] for name in self.contents if name.startswith(self.trail.prefix + folder)}
@@ -106,11 +106,22 @@ class Descriptions:
         )
 
 
-def _found(source: Source, folder: str) -> tuple[list[StoredObject], dict[str, bytes]]:
-    stored = source.objects(folder)
-    described = [one for one in stored if "/baselines/" not in folder or one.name.endswith("/baseline.json")]
-    paths = source.fetch(described)
-    return stored, {one.name: path.read_bytes() for one, path in zip(described, paths, strict=True)}
+def _read(source: Source, wanted: Sequence[StoredObject]) -> dict[str, bytes]:
+    found = {}
+    for one, content in zip(wanted, source.read([one.name for one in wanted]), strict=True):
+        if content is None or len(content) != one.size_bytes:  # a copy in a cache may have been cut
+            (content,) = source.read([one.name], anew=True)  # noqa: PLW2901
+        if content is None:
+            raise UnreadableArchive(
+                f"{one.name} is gone", why="it was listed a moment ago", hint="find out who deleted it: ddbtrail verify"
+            )
+        found[one.name] = content
+    return found
+
+
+def _is_description(path: str) -> bool:
+    """Whether a name inside a trail is that of a description: beside those of baselines lie their parts."""
+    return path.startswith("streams/") or path.endswith("/baseline.json")
 
 
 def _not_a_description(name: str, error: Exception) -> UnreadableArchive:

@@ -65,7 +65,7 @@ class ReadPlan:
 @dataclass(frozen=True, slots=True)
 class StatePlan:
     """The evidence that a question about a state reads: segments, and the baselines on both sides of the instant.
-    `is_narrowed`: hours were left out, which is right if the table had one stream only.
+    `is_narrowed`: hours were left out, which changes no answer if the table had one stream only and all is known.
     """
 
     selection: Selection
@@ -91,12 +91,14 @@ def plan_state(
     Without a floor, later changes tell of the moment before them, so everything is read, but only narrow columns and
     the rows that win. With one, nothing long before the floor or after the instant is, unless a second stream
     label makes gaps possible, or the answer has to tell an item that was deleted from one that never was
-    (`tells_absences_apart`): that may rest on any change before the floor.
+    (`tells_absences_apart`): that may rest on any change before the floor. Where it then turns out that there was
+    another label, or that something is not known, the plan is `widened`.
     """
     floor, ceiling = neighbours(evidence.baselines, at_ms, is_cut=is_cut)
     # Inside the interval of a baseline, a change that comes later may say that it shows nothing of its item.
     is_past = floor is not None and floor.description.to_ms + CLOCK_MARGIN_MS <= at_ms
-    if floor is None or not is_past or len(evidence.streams) > 1 or is_cut or tells_absences_apart:
+    is_of_one_stream = floor is not None and floor.description.stream_label and len(evidence.streams) <= 1
+    if floor is None or not is_past or not is_of_one_stream or is_cut or tells_absences_apart:
         return _state_plan(evidence, question, Selection(evidence.segments, evidence.runs), floor, ceiling, at_ms)
     since_ms = hour_of(floor.description.from_ms - CLOCK_MARGIN_MS)
     until_ms = hour_of(at_ms + CLOCK_MARGIN_MS)
@@ -111,7 +113,7 @@ def plan_state(
 
 
 def widened(evidence: Evidence, plan: StatePlan, at_ms: int) -> StatePlan:
-    """The same without leaving anything out: where a second stream label was found that no description told of."""
+    """The same without leaving anything out."""
     everything = Selection(evidence.segments, evidence.runs)
     return _state_plan(evidence, plan.read.question, everything, plan.floor, plan.ceiling, at_ms)
 

@@ -150,10 +150,11 @@ def reconcile(
         held = _hold(question, items)
         _refuse_repeated(question, table)
         current = table if refresh is None else refresh()
+        everything = Selection(current.evidence.segments, current.evidence.runs)
         reader = (
             table.reader
             if current is table
-            else Reader(current.reader.source, current.trail, Selection(()), current.reader.derived)
+            else Reader(current.reader.source, current.trail, everything, current.reader.derived)
         )
         earlier = [one for one in current.evidence.baselines if one.description.to_ms < since_ms]
         evidence = replace(current.evidence, baselines=tuple(earlier))

@@ -95,9 +95,12 @@ class SnapshotKeeper:
         held = {one.name: one.size_bytes for one in self._store.held(trail.prefix + SNAPSHOTS)}
         found = {}
         for name in snapshot_names(derived, trail):
+            description = trail.prefix + name.description
+            if description not in held:  # none, or one that came a moment ago
+                continue
             snapshot = read_snapshot(derived, trail, name, anew=True)
             if snapshot is None or not is_whole(snapshot, held):
-                self._store.delete([trail.prefix + name.description])
+                self._store.delete([description])
             else:
                 found[name.end] = snapshot.description.rows
         return found

@@ -80,15 +80,37 @@ def reconstruct(
     """The states at a moment, of all items or of some; `wanted` says where in runs their rows stand. Takes over
     `question`. `plan` of the states is what was read in the end.
     """
-    _read_changes(question, reader, plan, wanted)
-    spans = reader.spans(question, plan.selection)
-    if plan.is_narrowed and len(spans) > 1:
+    states = _reconstructed(question, reader, evidence, plan, moment, item_keys, wanted)
+    if plan.is_narrowed and not _tells_all(states):
         plan = widened(evidence, plan, moment.at_ms)
-        _read_changes(question, reader, plan, wanted)
-        spans = reader.spans(question, plan.selection)
+        states = _reconstructed(question, reader, evidence, plan, moment, item_keys, wanted)
+    return states
+
+
+def _tells_all(states: States) -> bool:
+    """Whether hours that were left out can tell no more: all is known, and there is no stream but that of the floor."""
+    assert states.plan.floor is not None
+    labels = {stretch.stream_label for stretch in states.coverage.stretches}
+    return not states.unknown and labels == {states.plan.floor.description.stream_label}
+
+
+def _reconstructed(
+    question: Question,
+    reader: Reader,
+    evidence: Evidence,
+    plan: StatePlan,
+    moment: Moment,
+    item_keys: Sequence[str] | None,
+    wanted: Wanted | None,
+) -> States:
+    if wanted is None:
+        reader.read(question, plan.selection)
+    else:
+        reader.read_items(question, wanted, plan.selection)
     reader.read_baseline(question, "floor", plan.floor)
     reader.read_baseline(question, "ceiling", plan.ceiling)
     descriptions = [baseline.description for baseline in evidence.baselines]
+    spans = reader.spans(question, plan.selection)
     coverage = coverage_of(spans, evidence.streams, descriptions)
     _set_moment(question, coverage, spans, plan, moment, item_keys)
     if item_keys is not None:
@@ -110,13 +132,6 @@ def reconstruct(
     if conflicts:
         question.run("drop_conflicts", {"item_keys": [conflict.item_key for conflict in conflicts]})
     return States(question, coverage, conflicts, plan)
-
-
-def _read_changes(question: Question, reader: Reader, plan: StatePlan, wanted: Wanted | None) -> None:
-    if wanted is None:
-        reader.read(question, plan.selection)
-    else:
-        reader.read_items(question, wanted, plan.selection)
 
 
 def _conflicts_of_answers(question: Question, reader: Reader, plan: StatePlan) -> tuple[Conflict, ...]:

@@ -32,7 +32,7 @@ def reconciled(
             items = scanned_items(table, data)
         else:
             items = exported_items(export, table, data, run.settings.key_schema_for(table.name))
-        refresh = partial(run.archive.table, _spelled(table))
+        refresh = partial(run.archive.table, _spelled(table), with_derived=False)
         compare = partial(reconcile, is_from_beginning=is_from_beginning, refresh=refresh)
         found = compare(table, items.batches, from_ms=items.from_ms, to_ms=items.to_ms)
         if not 0 < found.different <= _MOST_LOOKED_AT_AGAIN or not items.may_be_late:

@@ -54,7 +54,7 @@ class DerivedStore(Protocol):
 
 def put_whole(store: DerivedStore, name: str, path: Path) -> None:
     """Stores a local file under a name that states its digest. What is there already is that file, unless it is not as
-    long: then it was cut, and goes. Raises UnwritableStore.
+    long: then it was cut, and goes. Raises UnwritableStore, UnreadableArchive.
     """
     if store.put_if_absent(name, path):
         return
@@ -127,9 +127,10 @@ class FolderStore:
         for parent, _, files in os.walk(self._root / prefix):
             for file in files:
                 path = Path(parent, file)
-                status = path.stat()
-                name = path.relative_to(self._root).as_posix()
-                found.append(Held(name, status.st_size, status.st_mtime_ns // 1_000_000))
+                with suppress(FileNotFoundError):  # another compaction's, and put or deleted by now
+                    status = path.stat()
+                    name = path.relative_to(self._root).as_posix()
+                    found.append(Held(name, status.st_size, status.st_mtime_ns // 1_000_000))
         return sorted(found, key=lambda held: held.name)
 
     def delete(self, names: Iterable[str]) -> None:

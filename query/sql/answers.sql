@@ -1,5 +1,5 @@
 -- States with their images, and with the change that an answer rests on.
-CREATE TEMP VIEW answers AS
+CREATE OR REPLACE TEMP VIEW answers AS
 SELECT
     states.item_key,
     rule,

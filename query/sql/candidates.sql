@@ -1,6 +1,6 @@
 -- The changes that can be an item's last one at or before the instant, or its first one after it. In a run each row says
 -- what it follows and what follows it, so one look at it is enough; and what lies in the interval of a baseline is seen.
-CREATE TEMP VIEW candidates AS
+CREATE OR REPLACE TEMP VIEW candidates AS
 SELECT *
 FROM changes
 WHERE

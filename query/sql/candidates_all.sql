@@ -1,2 +1,2 @@
 -- Every change may have to be looked at.
-CREATE TEMP VIEW candidates AS SELECT * FROM changes
+CREATE OR REPLACE TEMP VIEW candidates AS SELECT * FROM changes

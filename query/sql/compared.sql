@@ -1,5 +1,5 @@
 -- The images on both sides of a gap.
-CREATE TEMP VIEW compared AS
+CREATE OR REPLACE TEMP VIEW compared AS
 SELECT
     states.item_key,
     answers.image,

@@ -1,7 +1,7 @@
 -- The same facts, faster, where order fits a number: one stream label, sequence numbers of at most 27 digits, files and
 -- rows within the bits of a place, and an instant rather than a cut. That the sequence numbers fit is told with the facts
 -- (`is_beyond_numbers`), not asked before: it would be a scan of its own.
-CREATE TEMP TABLE facts AS
+CREATE OR REPLACE TEMP TABLE facts AS
 WITH placed AS (
     SELECT
         item_key,

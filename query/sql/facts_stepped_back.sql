@@ -1,6 +1,6 @@
 -- The facts of those items whose clock stepped back across the instant, once more. Effective time never steps back, so
 -- everything from the first change after the instant on is after it.
-CREATE TEMP TABLE mended AS
+CREATE OR REPLACE TEMP TABLE mended AS
 WITH placed AS (
     SELECT
         item_key,

@@ -1,5 +1,5 @@
 -- What the first change after the instant says of the moment before it, where it has to be asked: nothing before answers.
-CREATE TEMP TABLE n_rows AS
+CREATE OR REPLACE TEMP TABLE n_rows AS
 WITH wanted AS (
     SELECT n_row
     FROM sides

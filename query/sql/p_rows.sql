@@ -1,5 +1,5 @@
 -- What the last change at or before the instant says, images read late: only of the rows that won.
-CREATE TEMP TABLE p_rows AS
+CREATE OR REPLACE TEMP TABLE p_rows AS
 SELECT
     row_id AS p_row,
     op AS p_op,

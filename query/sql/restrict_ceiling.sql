@@ -1,2 +1,2 @@
 -- Only the rows of the items asked for.
-CREATE TEMP TABLE asked_ceiling AS SELECT * FROM ceiling WHERE item_key IN (SELECT unnest(getvariable('moment').item_keys))
+CREATE OR REPLACE TEMP TABLE asked_ceiling AS SELECT * FROM ceiling WHERE item_key IN (SELECT unnest(getvariable('moment').item_keys))

@@ -1,2 +1,2 @@
 -- Only the rows of the items asked for.
-CREATE TEMP TABLE asked_floor AS SELECT * FROM floor WHERE item_key IN (SELECT unnest(getvariable('moment').item_keys))
+CREATE OR REPLACE TEMP TABLE asked_floor AS SELECT * FROM floor WHERE item_key IN (SELECT unnest(getvariable('moment').item_keys))

@@ -1,5 +1,5 @@
 -- The facts on both sides of the instant, of whatever kind: P at or before it, N after it (docs/answers.md, State).
-CREATE TEMP TABLE sides AS
+CREATE OR REPLACE TEMP TABLE sides AS
 WITH floor_items AS (SELECT item_key, true AS is_in_floor FROM floor),
 ceiling_items AS (SELECT item_key, true AS is_in_ceiling FROM ceiling),
 -- An item asked for by key has an answer even if nothing tells of it: a complete baseline shows that it was absent.

@@ -1,6 +1,6 @@
 -- The state of every item, by the first rule that knows it (docs/answers.md, State). No image stands here, only on which
 -- side it is. Two images on both sides of a gap are left to be compared: whether they are the same value is not for SQL.
-CREATE TEMP TABLE states AS
+CREATE OR REPLACE TEMP TABLE states AS
 WITH known AS (
     SELECT
         sides.*,

@@ -1,1 +1,1 @@
-CREATE TEMP VIEW winners AS SELECT * FROM candidates
+CREATE OR REPLACE TEMP VIEW winners AS SELECT * FROM candidates

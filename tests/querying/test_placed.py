@@ -7,16 +7,20 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 
 import query.whole_table
+from archiver.format.record import item_key_text
 from query.errors import DerivedGone
 from query.opening import open_archive
 from query.placed import OutOfOrderError
+from query.reconcile import reconcile
 from query.seal_log import SealMismatch
 from query.table import Table
 from tests.delivery import delivered
@@ -24,7 +28,7 @@ from tests.querying.derived_worlds import Place, instant, plain_conflict
 from tests.simulator.memory_store import MemoryStore
 from tests.system.tampered import FIRST_KEY, HOUR_MS, MINUTE_MS, NOW_MS, ORDERS, Shop, label_of
 
-SEEDS, LONG_SEEDS = 3, 303
+SEEDS, LONG_SEEDS = 6, 300
 HOURS = 8
 MOST_INSTANTS = 10
 ITEMS = ("a", "b", "c", "d", "e")
@@ -333,6 +337,41 @@ def test_a_snapshot_that_is_not_whole_is_made_anew(kind, damage, tmp_path, monke
     assert sum(name.endswith("snapshot.json") for name in after) == 2
     for minute in (200, 300, 500):
         same(hours, minute)
+
+
+@pytest.mark.parametrize("is_second", [False, True])
+def test_a_table_beside_its_trail_is_compared_alike_whatever_is_in_runs(is_second, tmp_path):
+    """The trail is opened once more when the table was read: with runs, or without."""
+    hours = Hours(tmp_path)
+    for _ in range(4):
+        hours.archive(*(hours.change(item, 60 * hours._hour + 5) for item in ITEMS))
+    hours.compact()
+    if is_second:  # only a segment that is in no run tells of another stream, and so of a gap
+        for _ in range(3):
+            hours.archive()
+        hours.label = label_of(hours.at(420))
+        hours.archive(hours.change("a", 425))
+        hours.write(hours.at(500))
+    else:
+        hours.ended()
+    shown = [
+        (
+            item_key_text({name: whole[name] for name in ("pk", "sk")}).decode(),
+            orjson.dumps({**whole, "note": {"S": "nobody told the archive"}}, option=orjson.OPT_SORT_KEYS),
+        )
+        for item, whole in hours._shop.items()
+        if item in ("a", "b")
+    ]
+    archive, name = hours.place.archive(), ORDERS.table_name
+    found = []
+    for with_derived in (False, True):
+        table = archive.table(name, with_derived=False)
+        refresh = partial(archive.table, name, with_derived=with_derived)
+        found.append(reconcile(table, [shown], from_ms=hours.at(480), to_ms=hours.at(481), refresh=refresh))
+    assert found[0] == found[1]
+    # The other items are missing from the table, but for those that nobody knows any more.
+    assert (found[0].compared, found[0].unknown) == ((1, 4) if is_second else (5, 0))
+    assert found[0].different == found[0].compared
 
 
 def test_a_part_that_goes_while_its_rows_are_told(tmp_path):
