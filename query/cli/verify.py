@@ -201,7 +201,7 @@ def _reconcile(run: "Invocation", name: str, found: "Verification", export: str 
         return
     found.reconciled = beside.compared
     if beside.items and not beside.compared:
-        found.skip("reconciliation", f"of {beside.items} items of the table the trail can tell none for that moment")
+        found.add(Problem("not-checkable", name, f"none of {beside.items} items of the table could be compared"))
     for one in beside.differences:
         since = "" if one.changed_at_ms is None else f", last archived change at {format_ms(one.changed_at_ms)}"
         found.add(Problem("not-reconciled", name, f"{one.kind.value}: {one.item_key}{since}"))

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 import query
 from archiver.format.description import BaselineDescription, StreamDescription
 from archiver.format.layout import Trail, label_time_ms
+from archiver.sealer import Sealer
+from archiver.signer import create_key, load_signer
 from archiver.store import FolderStore
 from archiver.streams import Streams
 from archiver.writer import Writer
@@ -360,6 +362,27 @@ def export(tmp_path):
 def reconciliation(document):
     (found,) = (detector for detector in document["detectors"] if detector["check"] == "reconciliation")
     return found["result"], found["detail"]
+
+
+def test_a_trail_in_runs_is_compared_too(archive, export, capsys, tmp_path):
+    """And none that could not be compared at all passes."""
+    folder = Path(archive(*INTACT))
+    create_key(tmp_path / "key")
+    trail = query.open(str(folder)).trail("orders")
+    for hours in (2, 30):
+        Sealer(FolderStore(folder), trail, load_signer(tmp_path / "key")).seal((T0 + hours * 3_600) * 1000)
+    assert run(["compact", "orders", "-a", str(folder), "-q"]) == 0
+    assert query.open(str(folder)).table("orders").evidence.runs
+    capsys.readouterr()
+    other = export(("a", ONE))
+    code, document = report(capsys, "-a", str(folder), "--reconcile", other)
+    assert (code, reconciliation(document)[0], document["reconciliation"]["items_compared"]) == (3, "failed", 1)
+    verify = ["verify", "orders", "-a", str(folder), "--pinned-key", str(tmp_path / "key.pub"), "--max-age", "90000h"]
+    assert run([*verify, "--reconcile", other, "-o", "json"]) == 3
+    assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == ["not-reconciled"]
+    archive(change(3, "MODIFY", TWO, THREE, at_s=1_793_777_280))  # while the export was made
+    assert run([*verify, "--reconcile", other, "-o", "json"]) == 4
+    assert [one["code"] for one in json.loads(capsys.readouterr().out)["findings"]] == ["not-checkable"]
 
 
 def test_a_table_that_holds_what_the_trail_says_passes(archive, export, capsys):
