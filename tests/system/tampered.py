@@ -242,6 +242,11 @@ class MemorySource:
     def fetch(self, wanted: Sequence[StoredObject]) -> list[Path]:
         return [self._file(stored.name) for stored in wanted]
 
+    def read(self, names: Sequence[str], *, anew: bool = False) -> list[bytes | None]:
+        for name in self.denied.intersection(names):
+            raise self.error(name)
+        return [self.objects_by_name.get(name) for name in names]
+
     def versions(self, prefix: str) -> Iterator[ObjectVersion] | None:
         if self.versions_of is None:
             return None
