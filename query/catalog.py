@@ -26,7 +26,7 @@ from query.seal_log import SealMismatch
 from query.sealed import WITHOUT_SEALS, Sealed
 from query.source import Source, StoredObject
 
-_LISTINGS: Final = 3
+_LISTINGS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

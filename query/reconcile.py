@@ -154,7 +154,7 @@ def reconcile(
         reader = (
             table.reader
             if current is table
-            else Reader(current.reader.source, current.trail, everything, current.reader.derived)
+            else Reader(current.reader.source, current.trail, everything, current.reader.derived, keeps_rows=False)
         )
         earlier = [one for one in current.evidence.baselines if one.description.to_ms < since_ms]
         evidence = replace(current.evidence, baselines=tuple(earlier))

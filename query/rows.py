@@ -44,11 +44,21 @@ class Learnt:
 class Reader:
     """Opens the evidence of one trail, and the runs made of it, for questions on one engine.
 
-    `everything` is all that there is; `derived` is where its runs lie.
+    `everything` is all that there is; `derived` is where its runs lie. The rows of a small trail stay in the engine, which
+    holds those of one reader: any other on it keeps none (`keeps_rows`).
     """
 
-    def __init__(self, source: Source, trail: Trail, everything: Selection, derived: Source | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        trail: Trail,
+        everything: Selection,
+        derived: Source | None = None,
+        *,
+        keeps_rows: bool = True,
+    ) -> None:
         self.source = source
+        self._keeps_rows = keeps_rows
         self.derived = derived
         self.learnt = Learnt()
         self.everything = everything
@@ -59,7 +69,7 @@ class Reader:
 
     def beside(self, everything: Selection) -> "Reader":
         """A reader of the same trail to which only this much exists."""
-        return Reader(self.source, self._trail, everything, self.derived)
+        return Reader(self.source, self._trail, everything, self.derived, keeps_rows=False)
 
     def tellers(self, selection: Selection | None = None) -> Tellers:
         """What the rows of a selection say of the segments they come from."""
@@ -77,7 +87,8 @@ class Reader:
         is gone, SealedObjectMissing for one that only its seal tells of, DerivedGone for a part of a run.
         """
         chosen = selection or self.everything
-        if chosen != self.everything or chosen.size_bytes > _KEPT_BYTES or not (chosen.segments or chosen.runs):
+        is_kept = self._keeps_rows and chosen == self.everything and chosen.size_bytes <= _KEPT_BYTES
+        if not is_kept or not (chosen.segments or chosen.runs):
             question.read_changes(self._fetch(chosen.segments), self._fetch_runs(chosen.runs))
             return
         if self._loaded is None:

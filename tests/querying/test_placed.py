@@ -374,6 +374,22 @@ def test_a_table_beside_its_trail_is_compared_alike_whatever_is_in_runs(is_secon
     assert found[0].different == found[0].compared
 
 
+def test_a_table_that_was_compared_with_what_came_since_tells_what_it_told(tmp_path):
+    """Its rows stay in the engine, in which those of the trail that was opened once more are read too."""
+    hours = Hours(tmp_path)
+    hours.archive(*(hours.change(item, 5) for item in ITEMS))
+    hours.write(hours.at(62))
+    archive, name = hours.place.archive(), ORDERS.table_name
+    table = archive.table(name, with_derived=False)
+    before = [(change.change_id, change.segment) for change in table.changes()]
+    hours.archive(hours.change("a", 65))
+    hours.write(hours.at(122))
+    refresh = partial(archive.table, name, with_derived=False)
+    found = reconcile(table, [], from_ms=hours.at(1_000), to_ms=hours.at(1_001), refresh=refresh)
+    assert found.compared == len(ITEMS)
+    assert [(change.change_id, change.segment) for change in table.changes()] == before
+
+
 def test_a_part_that_goes_while_its_rows_are_told(tmp_path):
     """Whoever has begun to read is told which part has gone, in order and without."""
     hours = drawn(Random("placed 0"), tmp_path, is_odd=False)
