@@ -44,8 +44,8 @@ class Learnt:
 class Reader:
     """Opens the evidence of one trail, and the runs made of it, for questions on one engine.
 
-    `everything` is all that there is; `derived` is where its runs lie. The rows of a small trail stay in the engine, which
-    holds those of one reader: any other on it keeps none (`keeps_rows`).
+    `everything` is all that there is; `derived` is where its runs lie. The rows of a small trail stay in the engine,
+    which holds those of one reader: any other on it keeps none (`keeps_rows`).
     """
 
     def __init__(
