@@ -6,12 +6,14 @@ name says; what `fetch` returns are whole local files. Nothing is ever written t
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from query.errors import UnreadableArchive
 from query.object_cache import CHUNK_BYTES, Cache, Stretch, sliced, stretches_of
+from query.s3_client import DEFAULT_REGION, s3_client
 from query.source import HIDDEN, Access, ByteRange, ObjectVersion, Retention, StoredObject, Traffic, cut_short
 
 # With 30 ms an answer, 64 requests under way fetch 200 small files in 0.3 s; more gains nothing.
@@ -73,18 +75,27 @@ class S3Source:
         return [self._cache.path(stored) for stored in wanted]
 
     def read(self, names: Sequence[str], *, anew: bool = False) -> list[bytes | None]:
-        with ThreadPoolExecutor(min(_REQUESTS_AT_ONCE, max(1, len(names)))) as requests:
-            return list(requests.map(lambda name: self._content(name, anew=anew), names))
+        found: dict[str, bytes | None] = {} if anew else self._held(names)
+        missing = [name for name in names if name not in found]
+        if missing:
+            with ThreadPoolExecutor(min(_REQUESTS_AT_ONCE, len(missing))) as requests:
+                found |= zip(missing, requests.map(self._content, missing), strict=True)
+        return [found[name] for name in names]
 
-    def _content(self, name: str, *, anew: bool) -> bytes | None:
-        """A small object, by its name alone: it never changes while it is there."""
+    def _held(self, names: Sequence[str]) -> dict[str, bytes | None]:
+        """The copies there are of small objects, by their names alone: they never change while they are there."""
+        found: dict[str, bytes | None] = {}
+        for name in names:
+            with suppress(FileNotFoundError):
+                found[name] = self._cache.path(StoredObject(name, 0)).read_bytes()
+        self.traffic.add(cached=sum(len(content) for content in found.values() if content is not None))
+        return found
+
+    def _content(self, name: str) -> bytes | None:
+        """A small object as it is in S3."""
         import obstore  # noqa: PLC0415
 
         path = self._cache.path(StoredObject(name, 0))
-        if not anew and path.is_file():
-            content = path.read_bytes()
-            self.traffic.add(cached=len(content))
-            return content
         self.traffic.add(requests=1)
         try:
             with self._errors(name):
@@ -180,7 +191,8 @@ class S3Source:
         import boto3  # noqa: PLC0415
 
         session = boto3.Session(profile_name=self._access.profile, region_name=self._access.region)
-        return session.client("s3", region_name=_region(session), endpoint_url=self._access.endpoint_url)
+        region = session.region_name or DEFAULT_REGION
+        return session.client("s3", region_name=region, endpoint_url=self._access.endpoint_url)
 
     def _download(self, stored: StoredObject) -> None:
         import obstore  # noqa: PLC0415
@@ -237,30 +249,3 @@ class _S3Errors:
             why=" ".join(text.split())[:300],
             hint="check credentials, --endpoint-url and the network, then run the command again",
         ) from error
-
-
-def s3_client(bucket: str, access: Access) -> Any:
-    import boto3  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
-    from obstore.store import S3Store  # noqa: PLC0415
-
-    try:
-        session = boto3.Session(profile_name=access.profile, region_name=access.region)
-        endpoint_url: str | None = access.endpoint_url
-        if endpoint_url is None:  # AWS_ENDPOINT_URL and its like, as boto3 finds them
-            found = session.client("s3", region_name=_region(session)).meta.endpoint_url
-            endpoint_url = None if "amazonaws.com" in found else found
-        credentials = Boto3CredentialProvider(session)
-    except (BotoCoreError, ValueError) as error:
-        raise UnreadableArchive(
-            f"no credentials for s3://{bucket}", why=str(error), hint="set AWS_PROFILE or --profile, as for the AWS CLI"
-        ) from error
-    options: dict[str, Any] = {"region": _region(session), "credential_provider": credentials}
-    if endpoint_url:
-        options |= {"endpoint": endpoint_url, "virtual_hosted_style_request": False}
-    return S3Store(bucket, client_options={"allow_http": bool(endpoint_url)}, **options)
-
-
-def _region(session: Any) -> str:
-    return session.region_name or "us-east-1"

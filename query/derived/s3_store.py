@@ -7,7 +7,7 @@ from typing import Any
 
 from query.derived.store import Held, check_derived
 from query.errors import UnreadableArchive, UnwritableStore
-from query.s3_source import s3_client
+from query.s3_client import s3_client
 from query.source import Access
 
 
