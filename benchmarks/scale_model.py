@@ -72,7 +72,7 @@ INPUTS: Final = {
     "row_bytes": Input(58, "bytes of a row in a segment", True, "the same"),
     "run_row_bytes": Input(59, "bytes of a row in a run: 1.0 times the segments", True, "10 million changes"),
     "item_bytes": Input(88, "bytes of an item in a snapshot, items files included", True, "1 million items"),
-    "index_share": Input(105e3 / 54e6, "bytes of an index for a byte of its part", True, "105 KB beside 54 MB"),
+    "index_share": Input(65e3 / 27.5e6, "bytes of an index for a byte of its part", True, "65 KB beside 27.5 MB"),
     "items_share": Input(0.095, "bytes of an items file for a byte of its part", True, "86 MB beside 899 MB"),
     "levels": Input(
         3.8, "times the segments that hour, day and month write", True, "performance.md; time goes with it"
@@ -84,7 +84,7 @@ INPUTS: Final = {
     "run_requests_known": Input(1, "the same, descriptions and indexes cached", True, "74 for 58 runs"),
     "other_requests": Input(16, "other requests for one item, one segment an hour", True, "190 less 3 for each run"),
     "group_bytes": Input(
-        256 * 1024, "bytes of rows read of a run for one item", True, "13 to 15 MB for 58 runs, indexes included"
+        256 * 1024, "bytes of rows read of a run for one item", True, "14 MB for 58 runs, indexes included"
     ),
     "part_entry_bytes": Input(621, "bytes of a part in run.json", True, "one composed, keys of 15 characters"),
     "segment_entry_bytes": Input(82, "bytes of a segment in a run's table of segments", True, "50,000 segments"),

@@ -32,6 +32,9 @@ _DIGEST_BYTES: Final = 32
 _MAGIC: Final = b"PAR1"
 _TAIL_BYTES: Final = 8  # of a Parquet file: the length of the footer in 4 bytes, and the magic
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_READ_BYTES: Final = 1 << 20  # as much memory is taken, however little comes
+_MEMBERS: Final = {"bytes", "chunk_bytes", "footer_offset", "format", "groups", "rows"}
+_GROUP_MEMBERS: Final = {"bytes", "first", "last", "offset", "rows"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,11 @@ class PartIndex:
         _demand(length + _TAIL_BYTES == len(self.footer), "its footer is not as long as the footer says")
         end, last = len(_MAGIC), None
         for group in self.groups:
+            keys = group.keys
             _demand(group.size_bytes > 0 and group.rows > 0, "a row group is empty")
             _demand(group.offset >= end, "its row groups overlap, or are not in order")
-            _demand(last is None or last <= group.keys.first, "the keys of its row groups are not in order")
-            end, last = group.end, group.keys.last
+            _demand(last is None or last <= keys.first, "the keys of its row groups are not in order")
+            end, last = group.offset + group.size_bytes, keys.last
         _demand(bool(self.groups) and end <= self.footer_offset, "its row groups reach into the footer, or are none")
         for chunk in range(-(-self.footer_offset // CHUNK_BYTES), self.chunk_count):
             start, stop = (place - self.footer_offset for place in self.chunk_range(chunk))
@@ -108,6 +112,8 @@ class PartIndex:
         """
         found: set[int] = set()
         for key in keys:
+            if key.pk is None and self._firsts[0].pk is not None:
+                continue  # what has no key text stands before all that has
             found.update(range(bisect_left(self._lasts, key), bisect_right(self._firsts, key)))
         return tuple(sorted(found))
 
@@ -129,7 +135,7 @@ class PartIndex:
 
     def metadata(self, numbers: Iterable[int]) -> pq.FileMetaData:
         """What the footer says, agreeing with this index on where these row groups lie. Raises ValueError."""
-        found = self._metadata
+        found = vars(self).get("_footer_read") or self._read_footer()
         _demand(found.num_row_groups == len(self.groups), "its footer says otherwise")
         for number in numbers:
             group = self.groups[number]
@@ -137,12 +143,14 @@ class PartIndex:
             _demand(lies == (group.offset, group.size_bytes, group.rows), "its footer says otherwise")
         return found
 
-    @cached_property
-    def _metadata(self) -> pq.FileMetaData:
+    def _read_footer(self) -> pq.FileMetaData:
         try:
-            return pq.read_metadata(pa.BufferReader(self.footer))
+            found = pq.read_metadata(pa.BufferReader(self.footer))
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"its footer cannot be read: {error}") from error
+        # Not `cached_property`: until Python 3.12 that has one lock for all indexes, and threads read them at once.
+        vars(self)["_footer_read"] = found
+        return found
 
     # --- as a file ---
 
@@ -150,30 +158,33 @@ class PartIndex:
         return bytes(pa.compress(self._plain(), codec="zstd", asbytes=True))
 
     def _plain(self) -> bytes:
-        members = {
+        members = {**self._sums(), "groups": [_group_members(group) for group in self.groups]}
+        return b"".join((canonical(members), b"\n", self.digests, self.footer))
+
+    def _sums(self) -> dict[str, int]:
+        return {
             "bytes": self.size_bytes,
             "chunk_bytes": CHUNK_BYTES,
             "footer_offset": self.footer_offset,
             "format": FORMAT_VERSION,
-            "groups": [_group_members(group) for group in self.groups],
             "rows": self.rows,
         }
-        return b"".join((canonical(members), b"\n", self.digests, self.footer))
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
-        plain = _decompressed(content)
-        line, _, rest = plain.partition(b"\n")
+        line, _, rest = _decompressed(content).partition(b"\n")
         try:
             members = orjson.loads(line)
+            # Compared as it was parsed: what is made of it is made once, and has thousands of groups.
+            _demand(members.keys() == _MEMBERS and canonical(members) == line, "it is not in canonical form")
             size = _count(members["bytes"])
-            groups = tuple(_group(group) for group in members["groups"])
-        except (TypeError, KeyError) as error:
+            groups = tuple(map(_group, members["groups"]))
+        except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"it is no index: {error!r}") from error
         digests_bytes = -(-size // CHUNK_BYTES) * _DIGEST_BYTES
         parsed = cls(size, groups, rest[:digests_bytes], rest[digests_bytes:])
-        # Another format, another size of chunks, other sums and members that nobody knows end here too.
-        _demand(parsed._plain() == plain, "it is not in canonical form")
+        said = {name: _count(members[name]) for name in _MEMBERS - {"groups"}}
+        _demand(said == parsed._sums(), "it does not add up, or is of another format")
         return parsed
 
     @classmethod
@@ -222,7 +233,10 @@ def _decompressed(content: bytes) -> bytes:
     _demand(content[:4] == _ZSTD_MAGIC and _frame_bytes(content) == len(content), "it is not one frame of zstd")
     try:
         with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
-            plain = bytes(stream.read(MOST_INDEX_BYTES + 1))
+            pieces = [stream.read(_READ_BYTES)]
+            while pieces[-1] and sum(map(len, pieces)) <= MOST_INDEX_BYTES:
+                pieces.append(stream.read(_READ_BYTES))
+            plain = b"".join(pieces)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"it cannot be decompressed: {error}") from error
     _demand(len(plain) <= MOST_INDEX_BYTES, f"it is larger than {MOST_INDEX_BYTES} bytes")
@@ -258,13 +272,15 @@ def _group_members(group: RowGroup) -> dict[str, Any]:
 
 
 def _group(members: Any) -> RowGroup:
-    offset, size, rows = (_count(members[name]) for name in ("offset", "bytes", "rows"))
+    _demand(members.keys() == _GROUP_MEMBERS, "a row group has other members")
+    offset, size, rows = _count(members["offset"]), _count(members["bytes"]), _count(members["rows"])
     return RowGroup(offset, size, rows, KeyRange(RowKey.of(members["first"]), RowKey.of(members["last"])))
 
 
 def _count(value: Any) -> int:
-    _demand(type(value) is int and value >= 0, f"expected a whole number, not {value!r}")
-    return value  # type: ignore[no-any-return]
+    if type(value) is not int or value < 0:
+        raise ValueError(f"expected a whole number, not {value!r}")
+    return value
 
 
 def _demand(holds: bool, why: str) -> None:

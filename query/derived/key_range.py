@@ -1,13 +1,10 @@
 """The order of rows in derived data: by key text, NULL first, then by the key itself. Pure."""
 
 from dataclasses import dataclass
-from functools import total_ordering
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class RowKey:
+class RowKey(NamedTuple):
     """Where the rows of an item stand: `pk` and `sk` are key text, None where they were not known, which is below
     every text.
     """
@@ -18,26 +15,43 @@ class RowKey:
 
     def members(self) -> list[str | None]:
         """As JSON has it."""
-        return [self.pk, self.sk, self.item_key]
+        return list(self)
 
     @classmethod
     def of(cls, members: Any) -> Self:
         """From JSON. Raises ValueError."""
-        if (
-            not isinstance(members, list)
-            or [type(member) in {str, type(None)} for member in members] != [True] * 3
-            or members[2] is None
-        ):
+        if type(members) is not list or len(members) != len(cls._fields):
             raise ValueError(f"{members!r} is no key of a row")
-        return cls(*members)
+        pk, sk, item_key = members
+        if type(item_key) is not str or not (_is_known_or_none(pk) and _is_known_or_none(sk)):
+            raise ValueError(f"{members!r} is no key of a row")
+        return cls(pk, sk, item_key)
 
-    def __lt__(self, other: "RowKey") -> bool:
-        return self._order < other._order
+    # Indexes have thousands of keys: texts are compared as the tuple that they are, and None alone takes longer. The
+    # order of code points is that of their UTF-8 bytes.
 
-    @property
-    def _order(self) -> tuple[tuple[bool, str], tuple[bool, str], str]:
-        # The order of code points is that of their UTF-8 bytes.
-        return (self.pk is not None, self.pk or ""), (self.sk is not None, self.sk or ""), self.item_key
+    def __lt__(self, other: tuple[str | None, ...]) -> bool:
+        try:
+            return tuple.__lt__(self, other)
+        except TypeError:
+            return _order(self) < _order(other)
+
+    def __le__(self, other: tuple[str | None, ...]) -> bool:
+        return not other < self
+
+    def __gt__(self, other: tuple[str | None, ...]) -> bool:
+        return other < self
+
+    def __ge__(self, other: tuple[str | None, ...]) -> bool:
+        return not self < other
+
+
+def _is_known_or_none(text: Any) -> bool:
+    return text is None or type(text) is str
+
+
+def _order(key: tuple[str | None, ...]) -> tuple[tuple[bool, str], ...]:
+    return tuple((text is not None, text or "") for text in key)
 
 
 @dataclass(frozen=True, slots=True)

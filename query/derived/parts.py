@@ -1,7 +1,10 @@
 """Rows in order to the parts of a run or a snapshot: files in a working folder, with what a description says of them.
 
-Invariants: the same rows give the same bytes, however they were cut into batches; a group of rows is about
+Invariants: the same rows give the same bytes, however they were cut into batches; a group of rows is at most about
 `GROUP_BYTES` compressed, a part at most about `PART_BYTES` and `MOST_PART_ROWS` rows; one group is in memory.
+
+Where groups end is for whoever asks for one item (`_Groups`): an item with many rows has groups of its own, so that its
+history decodes no rows of others, and no other item stands in two groups.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from archiver.format import FORMAT_VERSION
@@ -26,11 +30,19 @@ from query.derived.names import index_name, items_name, part_name
 from query.derived.store import DerivedStore, put_whole
 
 GROUP_BYTES: Final = 256 << 10
+# A group is an eighth of what the run has before it, between this much and `GROUP_BYTES`: in a run of a day every item
+# that changed often costs a question a group, which would be a quarter of the run.
+_SMALLEST_GROUP_BYTES: Final = 64 << 10
+_SHARE_OF_RUN: Final = 8
 PART_BYTES: Final = 128_000_000
 _MOST_GROUP_ROWS: Final = 1 << 16
-_FIRST_GROUP_ROWS: Final = 1 << 12
+_FIRST_GROUP_ROWS: Final = 1 << 10
 # Of rows in memory, so that a few hundred items of 400 KB do not become one group.
 _MOST_GROUP_MEMORY: Final = 32 << 20
+# An item that would be at least this part of a group has one of its own. That makes small groups, of which an index
+# tells too: each full group allows for one, and a run of few groups for some more.
+_LARGE_ITEM: Final = 16
+_SMALL_GROUPS_AT_FIRST: Final = 16
 
 try:
     WRITER: Final = f"ddbtrail/{version('ddbtrail')}"
@@ -75,34 +87,78 @@ def write_parts(
 
 
 class _GroupSize:
-    """How many rows the next group has: as many as make `GROUP_BYTES`, by what the one before made of its rows."""
+    """How many rows the next group has: as many as make the bytes that are meant, by what the last full one made of its
+    rows; a small one tells more of what a group costs than of rows.
+    """
 
     def __init__(self) -> None:
         self.rows = _FIRST_GROUP_ROWS
+        self._written_bytes = 0
 
     def learn(self, group: pa.Table, written_bytes: int) -> None:
-        by_bytes = group.num_rows * GROUP_BYTES // max(1, written_bytes)
+        self._written_bytes += written_bytes
+        rows = self.rows
+        if not _is_small(group.num_rows, rows):
+            meant = min(GROUP_BYTES, max(_SMALLEST_GROUP_BYTES, self._written_bytes // _SHARE_OF_RUN))
+            rows = group.num_rows * meant // max(1, written_bytes)
         by_memory = group.num_rows * _MOST_GROUP_MEMORY // max(1, group.nbytes)
-        self.rows = max(1, min(by_bytes, by_memory, _MOST_GROUP_ROWS))
+        self.rows = max(1, min(rows, by_memory, _MOST_GROUP_ROWS))
+
+
+def _is_small(rows: int, most: int) -> bool:
+    """Whether a group of so many rows is less than half of what it could have been."""
+    return 2 * rows < most
 
 
 def _groups(tables: Iterable[pa.Table], schema: pa.Schema, size: _GroupSize) -> Iterator[pa.Table]:
-    """Rows cut into groups, each of as many as `size` says when it begins."""
+    """Rows cut into groups, each of at most as many as `size` says when it begins."""
+    ends = _GroupEnds()
     waiting: list[pa.Table] = []
     rows = 0
     for table in tables:
         waiting.append(table.select(schema.names).cast(schema))
         rows += table.num_rows
-        if rows < size.rows:
+        if rows <= size.rows:
             continue
         whole = pa.concat_tables(waiting)
         start = 0
-        while rows - start >= (count := size.rows):
+        while rows - start > size.rows:
+            count = ends.find(whole.slice(start, size.rows + 1).column("item_key"), size.rows)
             yield whole.slice(start, count)
             start += count
         waiting, rows = [whole.slice(start)], rows - start
-    if rows:
-        yield pa.concat_tables(waiting)
+    rest = pa.concat_tables(waiting) if waiting else schema.empty_table()
+    while rest.num_rows:
+        count = ends.find(rest.slice(0, size.rows + 1).column("item_key"), size.rows)
+        yield rest.slice(0, count)
+        rest = rest.slice(count)
+
+
+class _GroupEnds:
+    """Where groups of rows end, those of one run after each other."""
+
+    def __init__(self) -> None:
+        self._small_groups_left = _SMALL_GROUPS_AT_FIRST
+
+    def find(self, item_keys: pa.ChunkedArray, most: int) -> int:
+        """How many of these rows, which are in order, the next group has; of more than `most` one is there to tell
+        whether an item goes on.
+        """
+        items = pc.run_end_encode(item_keys.combine_chunks(), run_end_type=pa.int64())
+        ends = items.run_ends  # of the rows of each item
+        starts = pa.concat_arrays([pa.array([0], pa.int64()), ends[:-1]])
+        large = max(2, most // _LARGE_ITEM)
+        is_large = pc.greater_equal(pc.subtract(pc.min_element_wise(ends, most), starts), large)
+        first = pc.index(is_large, pa.scalar(value=True)).as_py() if self._small_groups_left > 0 else -1
+        if first >= 0:
+            count = starts[first].as_py() or min(ends[first].as_py(), most)
+        else:
+            count = min(len(item_keys), most)
+            last = starts[-1].as_py()
+            if max(0, most - large) < last < most < len(item_keys):
+                count = last  # the item that goes on begins the next group
+        self._small_groups_left += -1 if _is_small(count, most) else 1
+        return int(count)
 
 
 class _OpenPart:

@@ -7,7 +7,7 @@ one that its run names is for whoever hands it over. All ranges of all parts are
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -52,20 +52,21 @@ def read_groups(
     planned = [chunk_ranges(index, numbers) for _, index, numbers in wanted]
     for part, index, _ in wanted:
         _check_size(part, index)
-    contents = iter(
-        source.read_ranges(
-            [
-                (part, *_bytes_of(index, chunks))
-                for (part, index, _), found in zip(wanted, planned, strict=True)
-                for chunks in found
-            ]
-        )
-    )
-    fetched = [[(chunks, next(contents)) for chunks in found] for found in planned]
-    # Hashing and decoding let other threads run.
+    # Reading footers, hashing and decoding let other threads run.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
+        footers = [threads.submit(index.metadata, numbers) for _, index, numbers in wanted]
+        contents = iter(
+            source.read_ranges(
+                [
+                    (part, *_bytes_of(index, chunks))
+                    for (part, index, _), found in zip(wanted, planned, strict=True)
+                    for chunks in found
+                ]
+            )
+        )
+        fetched = [[(chunks, next(contents)) for chunks in found] for found in planned]
         checked = list(threads.map(_checked, wanted, fetched))
-        tables = list(threads.map(partial(_rows, schema, where), wanted, checked))
+        tables = list(threads.map(partial(_rows, schema, where), wanted, footers, checked))
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
@@ -125,12 +126,18 @@ def _checked(wanted: Wanted, fetched: Sequence[tuple[range, bytes]]) -> dict[int
     return chunks
 
 
-def _rows(schema: pa.Schema, where: Where | None, wanted: Wanted, chunks: Mapping[int, memoryview]) -> pa.Table:
+def _rows(
+    schema: pa.Schema,
+    where: Where | None,
+    wanted: Wanted,
+    footer: "Future[pq.FileMetaData]",
+    chunks: Mapping[int, memoryview],
+) -> pa.Table:
     """The rows of one part, from chunks of it that were checked. Raises CorruptSegment."""
     part, index, numbers = wanted
     try:
         with pa.PythonFile(_CheckedBytes(chunks, index.size_bytes), mode="r") as file:
-            parquet = pq.ParquetFile(file, metadata=index.metadata(numbers), pre_buffer=False)
+            parquet = pq.ParquetFile(file, metadata=footer.result(), pre_buffer=False)
             if where is None:
                 return _decoded(parquet, numbers, schema)
             telling = pa.schema([RUN_SCHEMA.field(where.column)])
@@ -145,8 +152,8 @@ def _rows(schema: pa.Schema, where: Where | None, wanted: Wanted, chunks: Mappin
 
 
 def _decoded(parquet: pq.ParquetFile, numbers: Sequence[int], schema: pa.Schema) -> pa.Table:
-    table = parquet.read_row_groups(list(numbers), columns=schema.names, use_threads=False)
-    return table.select(schema.names).cast(schema)
+    table = parquet.read_row_groups(list(numbers), columns=schema.names, use_threads=False).select(schema.names)
+    return table if table.schema.equals(schema) else table.cast(schema)
 
 
 class _CheckedBytes(RawIOBase):
