@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from query.answer import Change
 from query.catalog import SegmentFile
 from query.conflicts import EVER, Conflict, find_conflicts
-from query.history import change_of
+from query.history import ChangeRow, change_of
 from query.selection import Selection
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _read(table: "Table", segments: list[SegmentFile], seen: set[str]) -> Arrive
         table.reader.read_segments(question, segments)
         found = find_conflicts(question.rows("range_conflicts", EVER), tellers, table.redaction)
         told = {"fresh": fresh, "conflicting": [conflict.item_key for conflict in found]}
-        rows = [row for batch in question.batches("arrived", told) for row in batch.to_pylist()]
+        rows = [row for batch in question.batches("arrived", told) for row in ChangeRow.all_of(batch)]
     is_new = {segments[number].stored.name for number in fresh}
     return Arrived(
         tuple(change_of(table.trail, row, tellers, table.attribution, table.redaction) for row in rows),

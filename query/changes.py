@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from query.answer import Change
 from query.conflicts import EVER, Conflict, find_conflicts
 from query.diff import parse_path
-from query.history import change_of
+from query.history import ChangeRow, change_of
 from query.plan import ReadPlan
 from query.redaction import NOTHING_REDACTED, Redaction
 from query.shown import Tabular
@@ -67,7 +67,7 @@ def changes_of(
             table.reader.read(question, selection)
             conflicts = find_conflicts(question.rows("range_conflicts", ends), tellers, table.redaction)
             told = {**values, "conflicting": [conflict.item_key for conflict in conflicts]}
-            rows = [row for batch in question.batches("range_changes", told) for row in batch.to_pylist()]
+            rows = [row for batch in question.batches("range_changes", told) for row in ChangeRow.all_of(batch)]
         found = [change_of(table.trail, row, tellers, table.attribution, table.redaction) for row in rows]
         return found, conflicts
 

@@ -14,7 +14,7 @@ from archiver.format.keytext import key_text
 from query.answer import Version
 from query.conflicts import Conflict
 from query.derived.by_key import Wanted
-from query.history import Row, changes_of_item, conflicts_of, versions_of
+from query.history import ChangeRow, changes_of_item, conflicts_of, versions_of
 from query.item import Item
 from query.plan import ReadPlan, plan_item
 from query.redaction import Redaction
@@ -33,18 +33,18 @@ class Collection(Versioned):
         self.key = dict(partition)
 
     @cached_property
-    def _read(self) -> tuple[dict[str, list[Row]], Tellers]:
+    def _read(self) -> tuple[dict[str, list[ChangeRow]], Tellers]:
         """Its rows by item, and what they say of the segments they come from."""
         ((name, value),) = self.key.items()
         pk = key_text(value)
 
-        def read(table: "Table") -> tuple[dict[str, list[Row]], Tellers]:
-            rows: dict[str, list[Row]] = {}
+        def read(table: "Table") -> tuple[dict[str, list[ChangeRow]], Tellers]:
+            rows: dict[str, list[ChangeRow]] = {}
             with table.engine.ask() as question:
                 table.reader.read_items(question, Wanted(pk=pk))
-                for row in question.arrow("collection_rows", {"pk": pk}).to_pylist():
-                    if row["pk"] is not None or orjson.loads(row["item_key"]).get(name) == value:
-                        rows.setdefault(row["item_key"], []).append(row)
+                for row in ChangeRow.all_of(question.arrow("collection_rows", {"pk": pk})):
+                    if row.pk is not None or orjson.loads(row.item_key).get(name) == value:
+                        rows.setdefault(row.item_key, []).append(row)
             return rows, table.reader.tellers()
 
         return self.table.asked(read)
@@ -54,7 +54,7 @@ class Collection(Versioned):
         return self.table.redaction
 
     @property
-    def _rows(self) -> dict[str, list[Row]]:
+    def _rows(self) -> dict[str, list[ChangeRow]]:
         return self._read[0]
 
     @property

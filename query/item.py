@@ -19,7 +19,7 @@ from query.diff import AttributeChange, parse_path
 from query.diff import changes as attribute_changes
 from query.errors import AlreadyDeleted, NotYetCreated, NoVersion, OutsideCoverage
 from query.explain import explain
-from query.history import changes_of_item, conflict_error, versions_of
+from query.history import ChangeRow, changes_of_item, conflict_error, versions_of
 from query.instant import Instant
 from query.masked import Masked
 from query.plan import ReadPlan, plan_item
@@ -99,7 +99,7 @@ class Item(Versioned):
                     rows = question.arrow("item_rows", {"item_key": self.item_key, "pk": wanted.item.pk})
             with uncollected():
                 return changes_of_item(
-                    table.trail, rows.to_pylist(), table.reader.tellers(), table.attribution, table.redaction
+                    table.trail, ChangeRow.all_of(rows), table.reader.tellers(), table.attribution, table.redaction
                 )
 
         return self.table.asked(read)

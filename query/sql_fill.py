@@ -15,7 +15,7 @@ from query.coverage import Coverage
 from query.descriptions import Baseline
 from query.diff import changes
 from query.engine import Question
-from query.history import change_of
+from query.history import ChangeRow, change_of
 from query.locked import DIFFERENCES, Filling
 from query.surface import ALL_TIME, Between, quoted, statements
 from query.table import Table
@@ -148,7 +148,8 @@ class TrailFilling:
     def _told(self, row: dict[str, Any], tellers: Tellers) -> dict[str, Any]:
         """Who made a change, and what it did, as every other surface tells it."""
         op, old, new = row["op"], row["old_image"], row["new_image"]
-        made_by = self._redaction.made_by(change_of(self._table.trail, row, tellers, self._table.attribution))
+        told = ChangeRow(*(row[name] for name in ChangeRow._fields))
+        made_by = self._redaction.made_by(change_of(self._table.trail, told, tellers, self._table.attribution))
         differences = (
             [self._redaction.change(one) for one in changes(old, new)] if is_comparable(op, old, new) else None
         )

@@ -14,7 +14,7 @@ from query.answer import Change
 from query.conflicts import Conflict, find_conflicts
 from query.errors import UsageError
 from query.evidence.scope import Scope
-from query.history import change_of
+from query.history import ChangeRow, change_of
 from query.plan import changes_between
 from query.render.formats import delimited_cells, write_parquet
 from query.render.records import CHANGE_COLUMNS
@@ -128,7 +128,7 @@ def _changes(table: Table, scope: Scope, written: Written) -> Iterator[ChangeVie
             "conflicting": [conflict.item_key for conflict in written.conflicts],
         }
         for batch in question.batches("evidence_changes", asked, rows_at_once=_ROWS_AT_ONCE):
-            for row in batch.to_pylist():
+            for row in ChangeRow.all_of(batch):
                 view = ChangeView(change_of(table.trail, row, tellers, table.attribution), table.redaction)
                 if scope.holds(view):
                     yield view
