@@ -1,14 +1,14 @@
 """An archive: the tables it holds trails of."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archiver.format.layout import Trail
 from query.actor import Attribution
-from query.catalog import Evidence
+from query.catalog import Evidence, Tail
 from query.coverage import coverage_of
 from query.derived.live import live_runs
 from query.derived.segment_table import read_segment_table
@@ -210,24 +210,39 @@ class Archive:
         derived = self._derived if with_runs and self._seals is not None else None
         with ThreadPoolExecutor(1) as beside:
             described = beside.submit(Descriptions.read, self._source, trail)
-            sealed = None if derived is None else self._sealed_beside_runs(trail, derived, anew=anew)
-            if sealed is None and self._seals is not None:
-                sealed = self._seals.read(trail)
-        evidence = Evidence.of(self._source, trail, sealed, described.result())
+            found = None if derived is None else self._beside_runs(trail, derived, described, anew=anew)
+            if found is None:
+                sealed = None if self._seals is None else self._seals.read(trail)
+                evidence = Evidence.of(self._source, trail, sealed, described.result())
+            else:
+                evidence = Evidence.of(self._source, trail, *found)
         everything = Selection(evidence.segments, evidence.runs)
         return evidence, Reader(self._source, trail, everything, derived if evidence.runs else None)
 
-    def _sealed_beside_runs(self, trail: Trail, derived: Source, *, anew: bool) -> Sealed | None:
-        """What is sealed beside the runs that there are; None without any, or if they are of another log."""
+    def _beside_runs(
+        self, trail: Trail, derived: Source, described: "Future[Descriptions]", *, anew: bool
+    ) -> tuple[Sealed, Descriptions, Tail] | None:
+        """What is sealed beside the runs that there are, and what may not be; None without runs, or if they are of
+        another log. `described` are the descriptions as they are being read.
+        """
         assert self._seals is not None
         runs = live_runs(derived, trail, anew=anew)
         if not runs:
             return None
-        with ThreadPoolExecutor(1) as beside:
-            table = beside.submit(read_segment_table, derived, runs[-1])
+
+        def unsealed() -> tuple[Descriptions, Tail]:
+            # From where the log of the runs ends, that is maybe more than the tail of what is sealed by now. In this
+            # order: a stream is described before it has a segment.
+            tail = Tail.read(self._source, trail, runs[-1].description.sealed_to_ms)
+            return Descriptions.read(self._source, trail, described.result()), tail
+
+        with ThreadPoolExecutor(2) as beside:
+            table, rest = beside.submit(read_segment_table, derived, runs[-1]), beside.submit(unsealed)
             sealed = self._seals.read_after(trail, runs)
+        if sealed is None:
+            return None
         try:
-            return None if sealed is None else sealed.with_names(segment.path for segment in table.result())
+            return sealed.with_names(segment.path for segment in table.result()), *rest.result()
         except DerivedGone:
             return None
 

@@ -62,20 +62,29 @@ class Evidence:
 
     @classmethod
     def of(
-        cls, source: Source, trail: Trail, sealed: Sealed | None = None, described: Descriptions | None = None
+        cls,
+        source: Source,
+        trail: Trail,
+        sealed: Sealed | None = None,
+        described: Descriptions | None = None,
+        tail: "Tail | None" = None,
     ) -> Self:
         """Lists the trail's evidence beside what is sealed of it; `described` are descriptions that were read while
-        the log was: those that came since are read too.
+        the log was, and `tail` what was listed then, before them. Without a tail descriptions are listed again.
 
         Raises CorruptSegment or UnreadableArchive for what does not belong, SealMismatch for descriptions that are not
         the sealed ones.
         """
-        with ThreadPoolExecutor(1) as beside:  # each waits for answers of its own
-            segments = beside.submit(_segments, source, trail, sealed)
-            described = Descriptions.read(source, trail, described)
+        if tail is None or sealed is None or described is None or not described.has_all(sealed):
+            with ThreadPoolExecutor(1) as beside:  # each waits for answers of its own
+                reading = beside.submit(_segments, source, trail, sealed)
+                described = Descriptions.read(source, trail, described)
+            segments = reading.result()
+        else:
+            segments = _segments_beside_runs(source, trail, sealed, tail.after(sealed.to_ms))
         return cls(
             trail=trail,
-            segments=segments.result(),
+            segments=segments,
             streams=described.streams(sealed),
             baselines=described.baselines(sealed),
             sealed_to_ms=None if sealed is None else sealed.to_ms,
@@ -107,19 +116,57 @@ def first_hour_ms(source: Source, trail: Trail) -> int | None:
     return None
 
 
-def _segments_beside_runs(source: Source, trail: Trail, sealed: Sealed) -> tuple[SegmentFile, ...]:
-    """What was sealed after the runs, as the log says, and the tail: what is not sealed, by listing where it can be."""
-    prefix, since_ms = trail.prefix, hour_of(sealed.to_ms - TAIL_MS)
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where segments can be that are not sealed: those of the last hours, and markers of ones that came late.
+
+    `since_ms` (epoch ms) is the hour from which on all are listed.
+    """
+
+    trail: Trail
+    since_ms: int
+    segments: tuple[StoredObject, ...]
+    late: tuple[StoredObject, ...]
+
+    @classmethod
+    def read(cls, source: Source, trail: Trail, sealed_to_ms: int) -> Self:
+        """Lists what a log that looked until then (epoch ms) may not name yet. Raises UnreadableArchive."""
+        since_ms = hour_of(sealed_to_ms - TAIL_MS)
+        with ThreadPoolExecutor(_LISTINGS) as together:
+            segments, late = (
+                together.submit(source.objects, trail.prefix + folder, start_after=after)
+                for folder, after in zip(_TAIL_FOLDERS, _tail_begins(trail, since_ms), strict=True)
+            )
+        return cls(trail, since_ms, tuple(segments.result()), tuple(late.result()))
+
+    def after(self, sealed_to_ms: int) -> Self:
+        """The same, as a log that looked further leaves it."""
+        since_ms = hour_of(sealed_to_ms - TAIL_MS)
+        segments, late = (
+            tuple(stored for stored in listed if stored.name > begin)
+            for listed, begin in zip((self.segments, self.late), _tail_begins(self.trail, since_ms), strict=True)
+        )
+        return replace(self, since_ms=since_ms, segments=segments, late=late)
+
+
+_TAIL_FOLDERS: Final = ("segments/", "late/")
+
+
+def _tail_begins(trail: Trail, since_ms: int) -> tuple[str, str]:
+    """After which names the tail is listed, by folder."""
+    day = datetime.fromtimestamp(since_ms / 1000, UTC) - timedelta(days=1)
+    return trail.prefix + hour_folder(since_ms), f"{trail.prefix}late/{day:%Y-%m-%d}/"
+
+
+def _segments_beside_runs(source: Source, trail: Trail, sealed: Sealed, tail: Tail) -> tuple[SegmentFile, ...]:
+    """What was sealed after the runs, as the log says, and what of the tail is not sealed."""
+    prefix = trail.prefix
     found = {
         path: SegmentFile(SegmentName.parse(path), StoredObject(prefix + path, said.size_bytes or 0), True, said.sha256)
         for path, said in sealed.segments.items()
     }
-    day = datetime.fromtimestamp(since_ms / 1000, UTC) - timedelta(days=1)
-    with ThreadPoolExecutor(_LISTINGS) as together:
-        tail = together.submit(source.objects, f"{prefix}segments/", start_after=prefix + hour_folder(since_ms))
-        late = together.submit(source.objects, f"{prefix}late/", start_after=f"{prefix}late/{day:%Y-%m-%d}/")
-    listed, markers = tail.result(), late.result()
-    announced = {segment for marker in markers if (segment := _announced(trail, marker)) is not None}
+    listed = list(tail.segments)
+    announced = {segment for marker in tail.late if (segment := _announced(trail, marker)) is not None}
     known = {*found, *sealed.in_runs, *(stored.name.removeprefix(prefix) for stored in listed)}
     for path in sorted(announced - known):
         folder = prefix + path.rpartition("/")[0] + "/"
@@ -140,7 +187,7 @@ def _announced(trail: Trail, marker: StoredObject) -> str | None:
 
 def _segments(source: Source, trail: Trail, sealed: Sealed | None) -> tuple[SegmentFile, ...]:
     if sealed is not None and sealed.runs:
-        return _segments_beside_runs(source, trail, sealed)
+        return _segments_beside_runs(source, trail, sealed, Tail.read(source, trail, sealed.to_ms))
     listed = source.objects(f"{trail.prefix}segments/")
     found = [_segment(trail, stored, sealed) for stored in listed]
     if sealed is None or sum(segment.is_sealed is True for segment in found) == len(sealed.segments):

@@ -51,6 +51,10 @@ class Descriptions:
         contents |= _read(source, [stored[name] for name in unread])
         return cls(trail, stored, {name: contents[name] for name in described})
 
+    def has_all(self, sealed: Sealed) -> bool:
+        """Whether everything that the log names was there."""
+        return all(self.trail.prefix + path in self.stored for path in sealed.descriptions)
+
     def streams(self, sealed: Sealed | None) -> dict[str, StreamDescription]:
         """By stream label. Raises SealedObjectMissing, SealMismatch or UnreadableArchive."""
         described = {}
