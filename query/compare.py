@@ -142,13 +142,9 @@ def _untold(question: Question, table: "Table", state: TableState, others: str) 
     if not keys:
         return []
     moment = table.moment(state.at)
-
-    def told(table: "Table") -> set[str]:
-        plan = table.plan_item_state(state.at, moment, Wanted())
-        with closing(reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment, keys)) as found:
-            return {one.item_key for one in found.all() if one.outcome is not Outcome.UNKNOWN}
-
-    known = table.asked(told)
+    plan = table.plan_item_state(state.at, moment, Wanted())
+    with closing(reconstruct(table.engine.ask(), table.reader, table.evidence, plan, moment, keys)) as found:
+        known = {one.item_key for one in found.all() if one.outcome is not Outcome.UNKNOWN}
     unknown = [key for key in keys if key not in known]
     question.run("compare_leave_out", {"item_keys": unknown})
     return unknown
