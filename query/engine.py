@@ -201,10 +201,13 @@ class Question:
 
     def check(self, read: Sequence[EvidenceFile], kind: Kind) -> None:
         """Lets only whole files through, before any row of them is read. Raises SealMismatch or CorruptSegment."""
-        self._files = [*self._files, *read]
-        if kind in {"run", "snapshot"}:
-            self._derived = [*self._derived, *read]
-        self._gate.check(read, kind)
+        self.check_each([(file, kind) for file in read])
+
+    def check_each(self, read: Sequence[tuple[EvidenceFile, Kind]]) -> None:
+        """The same for files of several kinds."""
+        self._files = [*self._files, *(file for file, _ in read)]
+        self._derived = [*self._derived, *(file for file, kind in read if kind in {"run", "snapshot"})]
+        self._gate.check_each(read)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -54,17 +54,24 @@ class Gate:
         """Raises SealMismatch or CorruptSegment, naming the object, for the first file that is not what was sealed, or
         not whole evidence of this kind.
         """
+        self.check_each([(file, kind) for file in files])
+
+    def check_each(self, files: Sequence[tuple[EvidenceFile, Kind]]) -> None:
+        """The same for files of several kinds."""
         # What a file looks like is noted before it is read: one that is replaced in between is read once more.
-        seen = [(file, kind, *_looks(file, kind)) for file in files]
+        seen = [(file, kind, *_looks(file, kind)) for file, kind in files]
         fresh = [look for look in seen if look not in self._passed]
         is_much = len(fresh) >= 2 * _FILES_PER_THREAD or sum(look[2] for look in fresh) >= 2 * _BYTES_PER_THREAD
         if not is_much:
-            for file, *_ in fresh:
+            for file, kind, *_ in fresh:
                 _check_file(file, kind)
         else:
+            # The largest begin first: no core is left alone with one at the end.
+            in_turn = sorted(fresh, key=lambda look: -look[2])
             with ThreadPoolExecutor(self._threads) as threads:
-                for _ in threads.map(lambda look: _check_file(look[0], kind), fresh):
-                    pass
+                checks = {look: threads.submit(_check_file, look[0], look[1]) for look in in_turn}
+                for look in fresh:
+                    checks[look].result()
         self._passed.update(fresh)
 
 

@@ -108,10 +108,8 @@ class LayerFiles:
         return own, items
 
     def _files(self, wanted: Mapping[int, tuple[StoredObject, str]]) -> dict[int, EvidenceFile]:
-        """All of a kind are fetched, and checked, at once."""
-        found: dict[int, EvidenceFile] = {}
-        for kind in sorted({self.kind(rank) for rank in wanted}):
-            ranks = [rank for rank in sorted(wanted) if self.kind(rank) == kind]
-            stored, digests = zip(*(wanted[rank] for rank in ranks), strict=True)
-            found.update(zip(ranks, self._reader.derived_files(self._question, kind, stored, digests), strict=True))
-        return found
+        """All are fetched, and checked, at once."""
+        ranks = sorted(wanted)
+        stored, digests = [wanted[rank][0] for rank in ranks], [wanted[rank][1] for rank in ranks]
+        kinds = [self.kind(rank) for rank in ranks]
+        return dict(zip(ranks, self._reader.derived_files(self._question, kinds, stored, digests), strict=True))

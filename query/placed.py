@@ -242,4 +242,4 @@ def _paths(question: Question, reader: Reader, runs: Sequence[LiveRun]) -> list[
     """The parts of runs, which may be none of the layers, all checked at once."""
     parts = [part for run in runs for part in run.parts]
     digests = [part.file.sha256 for run in runs for part in run.description.parts]
-    return [file.path for file in reader.derived_files(question, "run", parts, digests)]
+    return [file.path for file in reader.derived_files(question, ["run"] * len(parts), parts, digests)]

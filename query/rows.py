@@ -142,17 +142,17 @@ class Reader:
 
     def layer(self, question: Question, kind: Kind, parts: Sequence[StoredObject], digests: Sequence[str]) -> None:
         """Makes the rows of a run or a snapshot the relation `layer`. Raises as `read`."""
-        files = self.derived_files(question, kind, parts, digests)
+        files = self.derived_files(question, [kind] * len(parts), parts, digests)
         question.set("layer_files", [str(file.path) for file in files])
         question.run(f"layer_of_{kind}")
 
     def derived_files(
-        self, question: Question, kind: Kind, parts: Sequence[StoredObject], digests: Sequence[str]
+        self, question: Question, kinds: Sequence[Kind], parts: Sequence[StoredObject], digests: Sequence[str]
     ) -> list[EvidenceFile]:
-        """The parts of a run or a snapshot as local files that were checked. Raises as `read`."""
+        """Parts of runs and snapshots as local files that were checked, all at once. Raises as `read`."""
         assert self.derived is not None
         files = derived_files(self.derived, parts, digests)
-        question.check(files, kind)
+        question.check_each(list(zip(files, kinds, strict=True)))
         return files
 
     def snapshot(self, evidence: Evidence, floor: Baseline, at_ms: int) -> LiveSnapshot | None:

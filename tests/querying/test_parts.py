@@ -1,5 +1,6 @@
 """Parts of a run: the rows that they were made of, in groups that end where somebody who asks for one item wants it."""
 
+import json
 from itertools import groupby, pairwise
 from random import Random
 
@@ -7,11 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from archiver.format.layout import StreamSource
+from archiver.segment import encode_segment
 from query.derived import parts
 from query.derived.columns import RUN_SCHEMA
+from query.derived.description import RunDescription
 from query.derived.index import PartIndex
 from query.derived.parts import write_parts
 from query.engine import Engine
+from query.gate import EvidenceFile
+from query.run_rows import read_unhinted, rows_in_order
+from tests.archiving.test_golden import block, change_record, plan_segments
 from tests.querying.test_part_index import key, run_rows
 
 MOST = 64  # rows of a group here
@@ -113,3 +120,23 @@ def test_the_first_groups_of_a_run_are_small_ones(tmp_path, digests):
         assert meant * 0.8 < size < meant * 1.2, (number, before)
     assert sizes[0] < 80_000
     assert sizes[-1] > 200_000
+
+
+def test_the_part_on_the_page(tmp_path, digests):
+    """The example of docs/format.md, section 17: what becomes of its segment. Another version of a library may write
+    other bytes: then the page gets them.
+    """
+    source = StreamSource.parse(json.loads(block("delivered-a"))["eventSourceARN"])
+    rows = [change_record(json.loads(block(f"delivered-{row}")), source, ("pk", "sk")) for row in "abc"]
+    (planned,) = plan_segments(rows)
+    path = tmp_path / "segment.parquet"
+    path.write_bytes(encode_segment(planned))
+    with Engine(threads=1).ask() as question:
+        read_unhinted(question, [], [EvidenceFile(path, planned.name, root=planned.place.root)], [1])
+        question.run("run_rows_as_hinted")
+        tables = list(rows_in_order(question))
+    (tmp_path / "run").mkdir()
+    (part,) = write_parts(tmp_path / "run", tables, RUN_SCHEMA, "run", digests, with_index=True)
+    line = PartIndex.parse(part.index_path.read_bytes())._plain().partition(b"\n")[0]
+    assert line.decode() == block("run-index")
+    assert RunDescription.parse(block("run-description").encode()).parts == (part.part,)
