@@ -2,7 +2,7 @@
 the table that a person takes. Pure.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import pyarrow as pa
@@ -66,12 +66,8 @@ STATE_SCHEMA: Final = pa.schema(
 )
 
 
-def states_table(batches: Iterable[pa.RecordBatch]) -> pa.Table:
-    """Answers that existed as a table of `STATE_SCHEMA`; only the plain twins are made in Python."""
-    return pa.Table.from_batches(map(_states, batches), STATE_SCHEMA)
-
-
-def _states(batch: pa.RecordBatch) -> pa.RecordBatch:
+def states_of(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Answers that existed with the columns of `STATE_SCHEMA`; only the plain twins are made in Python."""
     images = batch.column("image")
     columns = {
         "item": pa.array(map(plain_item, images.to_pylist()), pa.string(), size=len(images)),

@@ -94,11 +94,22 @@ class TableState(Tabular):
         Columns `item_key`, `item`, `image` (JSON text) and `change_id` are strings, `changed_at` is timestamp[ms, UTC];
         `is_guess` with best effort.
         """
-        if self._where is not None or self._best_effort or self.redaction.paths:
+        found = self.plain_batches()
+        if found is None:
             return super().arrow()
-        from query.answer_rows import states_table  # noqa: PLC0415  Arrow takes its time
+        import pyarrow as pa  # noqa: PLC0415  Arrow takes its time
 
-        return states_table(self.batches())
+        from query.answer_rows import STATE_SCHEMA  # noqa: PLC0415
+
+        return pa.Table.from_batches(found, STATE_SCHEMA)
+
+    def plain_batches(self) -> "Iterator[pa.RecordBatch] | None":
+        """The rows of `arrow` as they come; None where each has to be looked at: filtered, masked or guessed."""
+        if self._where is not None or self._best_effort or self.redaction.paths:
+            return None
+        from query.answer_rows import states_of  # noqa: PLC0415  as above
+
+        return map(states_of, self.batches())
 
     def close(self) -> None:
         """Gives back the memory and disk that the engine holds for it; nothing can be read of it afterwards."""

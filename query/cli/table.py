@@ -11,6 +11,8 @@ from query.cli.exits import FAILED, FOUND, NOT_COVERED, NOT_FOUND, tell
 from query.cli.options import ALL, DEFAULTS, PLAIN, Explain, Options, Shown, Table, Where, Which
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from query.cli.invocation import Invocation
     from query.plan import ReadPlan
     from query.table_state import TableState
@@ -126,7 +128,9 @@ def as_of(
         if run.target.output == "ddb-json":
             run.target.write(_images(items))
         else:
-            run.write(state_sheet(items, with_guesses=best_effort))
+            plain = state.plain_batches()
+            batches = None if plain is None else items.counting(plain)
+            run.write(state_sheet(items, with_guesses=best_effort, batches=batches))
     _tell_state(run, state, items.count, f"{found.name} as of {at_text(at)}", are_guesses_shown=best_effort)
     run.note_plan(plan)
     run.note_unsealed(found, plan.unsealed, f"{counted(len(plan.files), 'file')} read")
@@ -202,6 +206,12 @@ class _Counted:
         for record in self._records:
             self.count += 1
             yield record
+
+    def counting(self, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        """The same records as batches, counted instead."""
+        for batch in batches:
+            self.count += batch.num_rows
+            yield batch
 
 
 def _images(views: Iterable[Any]) -> Iterator[str]:

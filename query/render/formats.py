@@ -69,8 +69,9 @@ def write_parquet(sheet: Sheet, path: Path) -> None:
     columns = sheet.for_machines()
     schema = _arrow_schema(columns)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in _arrow_batches(columns, sheet.records, schema):
-            writer.write_batch(batch)
+        found = _arrow_batches(columns, sheet.records, schema) if sheet.batches is None else sheet.batches
+        for batch in found:
+            writer.write_batch(batch.cast(schema))
 
 
 def arrow_table(sheet: Sheet) -> "pa.Table":

@@ -1,7 +1,7 @@
 """The columns of each kind of answer, as data. Names are those of the SQL columns; `docs/cli.md` explains them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -19,6 +19,9 @@ from query.render.views import (
     item_cell,
     key_cell,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def _names(names: Sequence[str] | None) -> Json | None:
@@ -163,10 +166,14 @@ def change_sheet(found: Iterable[ChangeView]) -> Sheet:
     return Sheet(CHANGE_COLUMNS, found, _USUAL_OF_CHANGE, _BRIEF_OF_CHANGE)
 
 
-def state_sheet(states: Iterable[StateView], *, with_guesses: bool = False) -> Sheet:
-    """Items of a table at one instant, as `as-of` shows them; guesses are marked as such."""
+def state_sheet(
+    states: Iterable[StateView], *, with_guesses: bool = False, batches: "Iterable[pa.RecordBatch] | None" = None
+) -> Sheet:
+    """Items of a table at one instant, as `as-of` shows them; guesses are marked as such. `batches`: the same with the
+    usual columns, if they are plain to have.
+    """
     marked = ("is_guess",) if with_guesses else ()
-    return Sheet(STATE_COLUMNS, states, _USUAL_OF_STATE + marked, _BRIEF_OF_STATE + marked)
+    return Sheet(STATE_COLUMNS, states, _USUAL_OF_STATE + marked, _BRIEF_OF_STATE + marked, batches)
 
 
 def answer_sheet(view: AnswerView) -> Sheet:

@@ -7,7 +7,7 @@ A `Json` cell is an object in json and jsonl and canonical text elsewhere; numbe
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import orjson
 import whenever
@@ -15,6 +15,9 @@ import whenever
 from query.errors import UsageError
 from query.instant import format_ms
 from query.render.text import amount
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Raised when a column of a machine format changes its name or meaning; adding one does not count.
 SCHEMA_VERSION: Final = 1
@@ -54,12 +57,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Columns over records, which are read once. `usual` and `brief` are the columns that machines and people see."""
+    """Columns over records, which are read once. `usual` and `brief` are the columns that machines and people see.
+
+    `batches` are the records as Arrow batches of the usual columns, where they are to be had so, which is sooner.
+    """
 
     columns: tuple[Column, ...]
     records: Iterable[Any]
     usual: tuple[str, ...]
     brief: tuple[str, ...]
+    batches: "Iterable[pa.RecordBatch] | None" = None
 
     def pick(self, names: Sequence[str]) -> Self:
         """Only these columns, in this order, for everyone. Raises UsageError for an unknown one."""
@@ -68,7 +75,7 @@ class Sheet:
             if name not in known:
                 raise _unknown_column(name, list(known))
         picked = tuple(dict.fromkeys(names))
-        return replace(self, usual=picked, brief=picked) if picked else self
+        return replace(self, usual=picked, brief=picked, batches=None) if picked else self
 
     def for_machines(self) -> tuple[Column, ...]:
         """The columns of json, jsonl, csv, tsv and parquet."""

@@ -406,6 +406,19 @@ def test_as_of_is_one_item_a_line(ask):
     assert "no baseline" in answer.err
 
 
+@pytest.mark.parametrize("more", [[], ["--where", "true"], ["--best-effort"]])
+def test_as_of_in_parquet_is_the_same_by_batches_and_row_by_row(ask, tmp_path, more):
+    """Whole tables are written as they come from the engine; columns that were picked are made for each item."""
+    names = ["item_key", "item", "image", "changed_at", "change_id"]
+    quick, slow = tmp_path / "quick.parquet", tmp_path / "slow.parquet"
+    asked = ask("as-of", "orders", f"@{DAY + 100}", *more, "-O", str(quick))
+    ask("as-of", "orders", f"@{DAY + 100}", *more, "-c", ",".join(names), "-O", str(slow))
+    found, expected = pq.read_table(quick), pq.read_table(slow)
+    assert found.select(names).equals(expected)
+    assert (found.num_rows, found.schema.metadata) == (3, {b"ddbtrail.schema_version": b"1"})
+    assert "3 items in orders as of 2026-09-15T00:01:40Z" in asked.err
+
+
 def test_as_of_a_change_is_a_cut(ask):
     """Two changes of one second are two states."""
     rows = ask("as-of", "orders", f"@{change_id('orders', 1)}").rows
