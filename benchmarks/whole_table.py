@@ -30,9 +30,10 @@ MEMORY: Final = os.environ.get("DDBTRAIL_BENCH_MEMORY")
 def measure(case: str, archive: Path, derived: Path, at_s: int) -> list[dict[str, float]]:
     """What each question of one process took: wall and CPU seconds, peak memory so far (MB), rows and image bytes."""
     import query  # noqa: PLC0415
-    from query.cli.lean import leave_out_pandas  # noqa: PLC0415
+    from query.cli.lean import leave_out_pandas, take_memory_by_jemalloc  # noqa: PLC0415
 
-    leave_out_pandas()
+    leave_out_pandas()  # as a command has it
+    take_memory_by_jemalloc()
     table = query.open(str(archive), threads=THREADS, derived_url=str(derived), memory_limit=MEMORY).table("orders")
     at = table.resolve(f"@{at_s}")
     parts = [one for one in table.plan_as_of(at, table.moment(at)).files if one.name.endswith(".parquet")]

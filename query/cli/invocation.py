@@ -69,7 +69,9 @@ class Invocation:
     def archive(self) -> "Archive":
         """The archive in use. Raises UsageError or UnreadableArchive."""
         import query
+        from query.cli.lean import take_memory_by_jemalloc
 
+        take_memory_by_jemalloc()
         url = require_archive(self.settings)
         if not self.settings.check_seals:
             self.warn(f"seals are not checked ({self.settings.origins['check_seals']})")
