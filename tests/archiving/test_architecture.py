@@ -20,6 +20,7 @@ QUERY = [module for module in MODULES if module.startswith("query/")]
 # The few files that may import what is heavy, or reaches outside.
 BOTO3 = {
     *(f"archiver/{name}.py" for name in ("store", "tables", "streams_api", "export_files", "held_back", "signer")),
+    "query/s3_client.py",
     "query/s3_source.py",
     "query/operate/aws.py",
 }
