@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from archiver.format.layout import Trail
 from query.actor import Attribution
@@ -12,6 +12,7 @@ from query.catalog import Evidence, Tail
 from query.coverage import coverage_of
 from query.derived.live import live_runs
 from query.derived.segment_table import read_segment_table
+from query.derived.tail import TAIL_MS
 from query.descriptions import Descriptions
 from query.engine import Engine
 from query.errors import DerivedGone
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from query.verify.verification import Verification
 
 Clock = Callable[[], int]
+# Tails of 26 hours that are listed before it is known how many of them are needed.
+_TAILS_AHEAD: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,7 @@ class Archive:
 
     def _beside_runs(
         self, trail: Trail, derived: Source, described: "Future[Descriptions]", *, anew: bool
-    ) -> tuple[Sealed, Descriptions, Tail] | None:
+    ) -> tuple[Sealed, Descriptions, Tail | None] | None:
         """What is sealed beside the runs that there are, and what may not be; None without runs, or if they are of
         another log. `described` are the descriptions as they are being read.
         """
@@ -230,19 +233,24 @@ class Archive:
         if not runs:
             return None
 
-        def unsealed() -> tuple[Descriptions, Tail]:
-            # From where the log of the runs ends, that is maybe more than the tail of what is sealed by now. In this
-            # order: a stream is described before it has a segment.
-            tail = Tail.read(self._source, trail, runs[-1].description.sealed_to_ms)
+        sealed_to_ms = runs[-1].description.sealed_to_ms
+
+        def unsealed() -> tuple[Descriptions, Tail | None]:
+            # From where the log of the runs ends: maybe more than the tail of what is sealed by now, but not months. In
+            # this order: a stream is described before it has a segment.
+            is_recent = self._now_ms() - sealed_to_ms < _TAILS_AHEAD * TAIL_MS
+            tail = Tail.read(self._source, trail, sealed_to_ms) if is_recent else None
             return Descriptions.read(self._source, trail, described.result()), tail
 
         with ThreadPoolExecutor(2) as beside:
-            table, rest = beside.submit(read_segment_table, derived, runs[-1]), beside.submit(unsealed)
-            sealed = self._seals.read_after(trail, runs)
+            table = beside.submit(read_segment_table, derived, runs[-1])
+            rest: list[Future[tuple[Descriptions, Tail | None]]] = []
+            # After the seals: what a seal does not name yet is in the tail, or came later.
+            sealed = self._seals.read_after(trail, runs, listed=lambda: rest.append(beside.submit(unsealed)))
         if sealed is None:
             return None
         try:
-            return sealed.with_names(segment.path for segment in table.result()), *rest.result()
+            return sealed.with_names(segment.path for segment in table.result()), *rest[0].result()
         except DerivedGone:
             return None
 

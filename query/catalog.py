@@ -70,18 +70,17 @@ class Evidence:
         tail: "Tail | None" = None,
     ) -> Self:
         """Lists the trail's evidence beside what is sealed of it; `described` are descriptions that were read while
-        the log was, and `tail` what was listed then, before them. Without a tail descriptions are listed again.
+        the log was, and `tail` what was listed then, before them. Without a tail that reaches far enough all is listed
+        now: a stream is described before it has a segment, so descriptions last.
 
         Raises CorruptSegment or UnreadableArchive for what does not belong, SealMismatch for descriptions that are not
         the sealed ones.
         """
-        if tail is None or sealed is None or described is None or not described.has_all(sealed):
-            with ThreadPoolExecutor(1) as beside:  # each waits for answers of its own
-                reading = beside.submit(_segments, source, trail, sealed)
-                described = Descriptions.read(source, trail, described)
-            segments = reading.result()
-        else:
+        if tail and sealed and described and tail.reaches(sealed.to_ms) and described.has_all(sealed):
             segments = _segments_beside_runs(source, trail, sealed, tail.after(sealed.to_ms))
+        else:
+            segments = _segments(source, trail, sealed)
+            described = Descriptions.read(source, trail, described)
         return cls(
             trail=trail,
             segments=segments,
@@ -138,6 +137,10 @@ class Tail:
                 for folder, after in zip(_TAIL_FOLDERS, _tail_begins(trail, since_ms), strict=True)
             )
         return cls(trail, since_ms, tuple(segments.result()), tuple(late.result()))
+
+    def reaches(self, sealed_to_ms: int) -> bool:
+        """Whether it holds all that a log which looked until then (epoch ms) may not name."""
+        return self.since_ms <= hour_of(sealed_to_ms - TAIL_MS)
 
     def after(self, sealed_to_ms: int) -> Self:
         """The same, as a log that looked further leaves it."""

@@ -70,8 +70,12 @@ class Gate:
             in_turn = sorted(fresh, key=lambda look: -look[2])
             with ThreadPoolExecutor(self._threads) as threads:
                 checks = {look: threads.submit(_check_file, look[0], look[1]) for look in in_turn}
-                for look in fresh:
-                    checks[look].result()
+                try:
+                    for look in fresh:
+                        checks[look].result()
+                finally:
+                    for check in checks.values():
+                        check.cancel()  # of no use where one failed
         self._passed.update(fresh)
 
 

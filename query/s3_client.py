@@ -5,7 +5,7 @@ what it would have found, is found. No client of boto3 is made to learn an endpo
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,16 +22,18 @@ _HAVE_A_SAY: Final = (
     "AWS_CREDENTIAL_EXPIRATION",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 )
-_CONFIG_FILE: Final = ("AWS_CONFIG_FILE", "~/.aws/config")
+# What may tell of an endpoint, or that none counts: where any of them is, botocore reads it.
+_FILES: Final = ("~/.aws/config", "~/.aws/credentials")
+_NAMES_OF_FILES: Final = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """`keys` are options of `S3Store`: fixed keys, or who provides some that expire."""
+    """`credentials` provides keys, as obstore asks for them."""
 
     region: str
     endpoint_url: str | None
-    keys: Mapping[str, Any]
+    credentials: Callable[[], Any]
 
 
 def s3_client(bucket: str, access: Access) -> Any:
@@ -39,7 +41,8 @@ def s3_client(bucket: str, access: Access) -> Any:
     from obstore.store import S3Store  # noqa: PLC0415
 
     found = _in_environment(access, os.environ) or _by_botocore(bucket, access)
-    options = {"region": found.region, **found.keys}
+    # Never keys as options: for what is not given obstore would look into the environment itself, by other names.
+    options: dict[str, Any] = {"region": found.region, "credential_provider": found.credentials}
     if found.endpoint_url:
         options |= {"endpoint": found.endpoint_url, "virtual_hosted_style_request": False}
     return S3Store(bucket, client_options={"allow_http": bool(found.endpoint_url)}, **options)
@@ -52,12 +55,13 @@ def _in_environment(access: Access, environ: Mapping[str, str]) -> _Found | None
     endpoint_url = access.endpoint_url or environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     if access.profile or not (region and key and secret) or any(name in environ for name in _HAVE_A_SAY):
         return None
-    if not access.endpoint_url and Path(environ.get(_CONFIG_FILE[0], _CONFIG_FILE[1])).expanduser().exists():
-        return None  # it may tell of one, or that none counts
-    keys = {"access_key_id": key, "secret_access_key": secret}
-    if token := environ.get("AWS_SESSION_TOKEN"):
-        keys["session_token"] = token
-    return _Found(region, endpoint_url or None, keys)
+    if not access.endpoint_url:
+        has_files = any(Path(name).expanduser().exists() for name in _FILES)
+        if has_files or any(name in environ for name in _NAMES_OF_FILES):
+            return None
+    token = environ.get("AWS_SESSION_TOKEN") or None
+    keys = {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
+    return _Found(region, endpoint_url or None, lambda: keys)
 
 
 def _by_botocore(bucket: str, access: Access) -> _Found:
@@ -75,7 +79,7 @@ def _by_botocore(bucket: str, access: Access) -> _Found:
         raise UnreadableArchive(
             f"no credentials for s3://{bucket}", why=str(error), hint="set AWS_PROFILE or --profile, as for the AWS CLI"
         ) from error
-    return _Found(session.region_name or DEFAULT_REGION, endpoint_url, {"credential_provider": credentials})
+    return _Found(session.region_name or DEFAULT_REGION, endpoint_url, credentials)
 
 
 def _configured_endpoint(session: Any, environ: Mapping[str, str]) -> str | None:

@@ -86,7 +86,7 @@ class S3Source:
         """The copies there are of small objects, by their names alone: they never change while they are there."""
         found: dict[str, bytes | None] = {}
         for name in names:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # there is none, or none that can be read
                 found[name] = self._cache.path(StoredObject(name, 0)).read_bytes()
         self.traffic.add(cached=sum(len(content) for content in found.values() if content is not None))
         return found

@@ -5,7 +5,7 @@ taken from a log whose entries do not lead to its head, or, where a key is pinne
 What is told apart here is only "holds" and "does not": `seal_log`, which reads the same in every detail, says why.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -113,8 +113,11 @@ class SealReader:
         self._remember(log)
         return Sealed(log.segments, log.descriptions, log.to_ms)
 
-    def read_after(self, trail: Trail, runs: Sequence[LiveRun]) -> Sealed | None:
+    def read_after(
+        self, trail: Trail, runs: Sequence[LiveRun], *, listed: Callable[[], None] = lambda: None
+    ) -> Sealed | None:
         """What is sealed of a trail beside its runs (one at least), of which the last one says where the log goes on.
+        `listed` is called as soon as the seals are: whatever is looked at from then on, no seal of these left out.
 
         None if they are not runs of this log: then the log has to be read. Raises as `read`.
         """
@@ -122,7 +125,7 @@ class SealReader:
         name = trail.prefix + run.seal.name
         log = None
         with suppress(ValueError, TypeError, KeyError, RecursionError):
-            log = self._log_after(trail, name, run)
+            log = self._log_after(trail, name, run, listed)
         if log is None:
             return None
         if self._pinned is not None:
@@ -136,9 +139,10 @@ class SealReader:
             return None
         return Sealed(log.segments, described, log.to_ms, tuple(runs))
 
-    def _log_after(self, trail: Trail, name: str, run: "RunDescription") -> Log | None:
+    def _log_after(self, trail: Trail, name: str, run: "RunDescription", then: Callable[[], None]) -> Log | None:
         """The log from the last seal of a run on. Raises ValueError and its like for one that does not hold."""
         listed = self._source.objects(f"{trail.prefix}seals/", start_after=name.removesuffix(".json"))
+        then()
         if not listed or listed[0].name != name:
             return None
         try:

@@ -155,7 +155,9 @@ class PartIndex:
     # --- as a file ---
 
     def compose(self) -> bytes:
-        return bytes(pa.compress(self._plain(), codec="zstd", asbytes=True))
+        plain = self._plain()
+        _demand(len(plain) <= MOST_INDEX_BYTES, f"it is larger than {MOST_INDEX_BYTES} bytes")  # nobody would read it
+        return bytes(pa.compress(plain, codec="zstd", asbytes=True))
 
     def _plain(self) -> bytes:
         members = {**self._sums(), "groups": [_group_members(group) for group in self.groups]}

@@ -40,9 +40,9 @@ _FIRST_GROUP_ROWS: Final = 1 << 10
 # Of rows in memory, so that a few hundred items of 400 KB do not become one group.
 _MOST_GROUP_MEMORY: Final = 32 << 20
 # An item that would be at least this part of a group has one of its own. That makes small groups, of which an index
-# tells too: each full group allows for one, and a run of few groups for some more.
+# tells too: each full group allows for one, and no more than some follow each other.
 _LARGE_ITEM: Final = 16
-_SMALL_GROUPS_AT_FIRST: Final = 16
+_MOST_SMALL_GROUPS: Final = 16
 
 try:
     WRITER: Final = f"ddbtrail/{version('ddbtrail')}"
@@ -98,8 +98,8 @@ class _GroupSize:
     def learn(self, group: pa.Table, written_bytes: int) -> None:
         self._written_bytes += written_bytes
         rows = self.rows
-        if not _is_small(group.num_rows, rows):
-            meant = min(GROUP_BYTES, max(_SMALLEST_GROUP_BYTES, self._written_bytes // _SHARE_OF_RUN))
+        meant = min(GROUP_BYTES, max(_SMALLEST_GROUP_BYTES, self._written_bytes // _SHARE_OF_RUN))
+        if written_bytes > meant or not _is_small(group.num_rows, rows):
             rows = group.num_rows * meant // max(1, written_bytes)
         by_memory = group.num_rows * _MOST_GROUP_MEMORY // max(1, group.nbytes)
         self.rows = max(1, min(rows, by_memory, _MOST_GROUP_ROWS))
@@ -138,7 +138,7 @@ class _GroupEnds:
     """Where groups of rows end, those of one run after each other."""
 
     def __init__(self) -> None:
-        self._small_groups_left = _SMALL_GROUPS_AT_FIRST
+        self._small_groups_left = _MOST_SMALL_GROUPS
 
     def find(self, item_keys: pa.ChunkedArray, most: int) -> int:
         """How many of these rows, which are in order, the next group has; of more than `most` one is there to tell
@@ -157,7 +157,8 @@ class _GroupEnds:
             last = starts[-1].as_py()
             if max(0, most - large) < last < most < len(item_keys):
                 count = last  # the item that goes on begins the next group
-        self._small_groups_left += -1 if _is_small(count, most) else 1
+        left = self._small_groups_left + (-1 if _is_small(count, most) else 1)
+        self._small_groups_left = min(left, _MOST_SMALL_GROUPS)  # at a time, however many full ones there were
         return int(count)
 
 

@@ -9,8 +9,11 @@ from threading import Lock
 import pytest
 
 from archiver.format.layout import stream_name
+from query.catalog import Evidence, Tail
+from query.descriptions import Descriptions
+from query.sealed import SealReader
 from query.source import FolderSource
-from tests.querying.derived_worlds import TRAIL, Place, is_segment, make_world
+from tests.querying.derived_worlds import DAY_MS, TRAIL, Place, is_segment, make_world
 
 TRAILS = 4
 STREAMS = {"reenable_rate": 0.2, "anew_rate": 0.0, "poison_rate": 0.0, "pause_ms": 3_600_000}
@@ -99,3 +102,38 @@ def test_a_trail_that_grows_between_two_looks(number, is_sealed, tmp_path, monke
         place = replace(start, folder=folder, _written=set(start._written))
         growing.before(at, partial(grow, place, world, stage + 1, is_sealed=is_sealed))
         assert before <= told(place, before) <= after, at
+
+
+def test_what_may_change_is_looked_at_in_an_order(tmp_path, monkeypatch):
+    """Seals, then segments that they may not name, then the streams of those: whatever comes in between, nothing that
+    was there before is missing beside what came after it.
+    """
+    world, stage = drawn()[0]
+    place = Place(tmp_path, key_names=world.key_names).play(world, stage)
+    assert place.compact()
+    looks, objects = [], FolderSource.objects
+
+    def noted(source, prefix, **named):
+        found = objects(source, prefix, **named)
+        looks.append(prefix.removeprefix(TRAIL.prefix))
+        return found
+
+    monkeypatch.setattr(FolderSource, "objects", noted)
+    assert place.table().evidence.runs
+    last = {prefix: number for number, prefix in enumerate(looks)}
+    assert looks.index("seals/") < min(looks.index("segments/"), looks.index("late/"))
+    assert max(last["segments/"], last["late/"]) < min(last["streams/"], last["baselines/"])
+
+
+def test_a_tail_that_begins_too_late_is_listed_again(tmp_path):
+    """Where it begins was told by derived data, which nobody has signed."""
+    world, stage = drawn()[0]
+    place = Place(tmp_path, key_names=world.key_names).play(world, stage)
+    source = FolderSource(place.archive_folder)
+    sealed = replace(SealReader(source).read(TRAIL), segments={}, runs=("some",))
+    described = Descriptions.read(source, TRAIL)
+    expected = Evidence.of(source, TRAIL, sealed, described)
+    assert expected.segments
+    for days in (-300, 0, 300):
+        tail = Tail.read(source, TRAIL, sealed.to_ms + days * DAY_MS)
+        assert Evidence.of(source, TRAIL, sealed, described, tail) == expected

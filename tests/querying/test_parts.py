@@ -74,7 +74,7 @@ def items_of(group):
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_groups_end_where_items_do(seed, tmp_path, digests, small_groups, monkeypatch):
     """No row is lost or moved; an item with many rows is alone in its groups, and any that fits in one stands in one."""
-    monkeypatch.setattr(parts, "_SMALL_GROUPS_AT_FIRST", 1 << 20)
+    monkeypatch.setattr(parts, "_MOST_SMALL_GROUPS", 1 << 20)
     rng = Random(seed)
     sizes = drawn_sizes(rng)
     rows = rows_of_items(sizes)
@@ -104,6 +104,25 @@ def test_many_large_items_do_not_make_an_index_of_small_groups(size, tmp_path, d
     small = len(groups) - len(full)
     assert LARGE < small <= 16 + len(full) + 1  # the last one may be
     assert max(group.num_rows for group in groups) <= MOST
+
+
+def test_full_groups_allow_for_no_row_of_small_ones(tmp_path, digests, small_groups):
+    """One item with very many changes does not make each later one a group: indexes would grow beyond reading."""
+    sizes = [100 * MOST, *[LARGE] * 400]
+    groups, _ = written(tmp_path / "parts", rows_of_items(sizes), digests)
+    small = [2 * group.num_rows < MOST for group in groups]
+    assert max(len(list(same)) for is_small, same in groupby(small) if is_small) <= 16
+    assert sum(small) <= 16 + len(groups) / 2
+
+
+def test_a_small_group_of_large_rows_tells_how_large_rows_are(tmp_path, digests):
+    """Small rows, then larger ones, of items with a group of their own each: no more of those than have to be."""
+    small = run_rows([key(item) for item in range(8_000)], image_bytes=10)
+    large = run_rows([key(8_000 + item // 400) for item in range(4_000)], image_bytes=4_000)
+    written(tmp_path / "parts", pa.concat_tables([small, large]), digests)
+    (path,) = (tmp_path / "parts").glob("*.parquet")
+    found = PartIndex.parse(path.with_name(path.name.replace(".parquet", ".idx")).read_bytes()).groups
+    assert sum(group.size_bytes > 2 * parts.GROUP_BYTES for group in found) <= 2
 
 
 def test_the_first_groups_of_a_run_are_small_ones(tmp_path, digests):

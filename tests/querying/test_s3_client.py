@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
+from threading import Thread
+from typing import ClassVar
 
 import boto3
+import obstore
 import pytest
 from botocore.exceptions import PartialCredentialsError
 
@@ -46,23 +50,35 @@ s3 =
 dynamodb =
   endpoint_url = http://of-dynamodb:4
 """
+CREDENTIALS = """
+[default]
+aws_access_key_id = AKIDSHARED
+aws_secret_access_key = secret-shared
+{line}
+"""
 LINES = ("", "endpoint_url = http://of-all-in-the-file:2", "services = mine", "ignore_configured_endpoint_urls = true")
 
 
 @pytest.fixture
 def environment(monkeypatch, tmp_path):
-    """Sets the whole environment that AWS clients look at; a configuration file by its content."""
+    """Sets the whole environment that AWS clients look at; files of AWS's at home, or elsewhere, by their content."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
 
-    def drawn(variables, config):
-        path = tmp_path / "config"
-        if config is not None:
-            path.write_text(config)
-        monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+    def drawn(variables, config=None, *, credentials=None, is_elsewhere=False):
+        for kind, name, text in (
+            ("config", "AWS_CONFIG_FILE", config),
+            ("credentials", "AWS_SHARED_CREDENTIALS_FILE", credentials),
+        ):
+            path = tmp_path / ("elsewhere" if is_elsewhere else ".aws") / kind
+            if text is not None:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text)
+                if is_elsewhere:  # botocore finds it by this name too
+                    monkeypatch.setenv(name, f"$HOME/elsewhere/{kind}")
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
 
@@ -83,7 +99,8 @@ def draw(rng):
     )
     if config is None:
         variables = {name: value for name, value in variables.items() if "PROFILE" not in name}
-    return variables, config, access
+    credentials = CREDENTIALS.format(line=rng.choice(LINES[:2])) if rng.random() < 0.2 else None
+    return variables, {"config": config, "credentials": credentials, "is_elsewhere": rng.random() < 0.3}, access
 
 
 def found_by_boto3(access):
@@ -108,19 +125,15 @@ def found_by_boto3(access):
 def found_by_us(access):
     quick = s3_client._in_environment(access, os.environ)
     found = quick or s3_client._by_botocore("bucket", access)
-    if quick is None:
-        told = found.keys["credential_provider"]()
-        keys = told["access_key_id"], told["secret_access_key"], told["token"] or None
-    else:
-        keys = found.keys["access_key_id"], found.keys["secret_access_key"], found.keys.get("session_token")
-    return found.region, found.endpoint_url, keys
+    told = found.credentials()
+    return found.region, found.endpoint_url, (told["access_key_id"], told["secret_access_key"], told["token"] or None)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_what_is_found_is_what_boto3_finds(seed, environment):
     """The environment, the configuration, profiles and arguments, each over the other as AWS says."""
-    variables, config, access = draw(Random(seed))
-    environment(variables, config)
+    variables, files, access = draw(Random(seed))
+    environment(variables, **files)
     wanted = found_by_boto3(access)
     if wanted is None:
         with pytest.raises(UnreadableArchive, match="no credentials for s3://bucket"):
@@ -129,14 +142,15 @@ def test_what_is_found_is_what_boto3_finds(seed, environment):
     assert found_by_us(access) == wanted
 
 
-def test_drawn_environments_take_both_ways(tmp_path):
+def test_drawn_environments_take_both_ways(monkeypatch, tmp_path):
     """And often."""
-    (tmp_path / "there").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
     found = []
     for seed in range(SEEDS):
-        variables, config, access = draw(Random(seed))
-        path = tmp_path / ("nowhere" if config is None else "there")
-        found.append(s3_client._in_environment(access, variables | {"AWS_CONFIG_FILE": str(path)}) is not None)
+        variables, files, access = draw(Random(seed))
+        if files["config"] or files["credentials"]:
+            variables["AWS_CONFIG_FILE"] = "somewhere"
+        found.append(s3_client._in_environment(access, variables) is not None)
     assert SEEDS / 10 < sum(found) < SEEDS * 9 / 10
 
 
@@ -151,7 +165,7 @@ def test_a_profile_that_is_not_there_is_told(environment):
 @pytest.mark.parametrize("name", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
 def test_a_profile_in_the_environment_has_to_be_there_beside_keys(name, environment):
     """Whoever names an account wants to know that it was not this one."""
-    environment({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", name: "nobody"}, None)
+    environment({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", name: "nobody"})
     with pytest.raises(UnreadableArchive, match="no credentials for s3://bucket"):
         s3_client.s3_client("bucket", Access(region="eu-west-1", endpoint_url=ENDPOINTS[0]))
 
@@ -168,3 +182,33 @@ def test_keys_in_the_environment_need_no_botocore(keys, is_imported, environment
         [sys.executable, "-c", code], env=os.environ | keys, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == str(is_imported)
+
+
+class Asked(BaseHTTPRequestHandler):
+    """A server that notes what it is asked with, and has nothing."""
+
+    headers_seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self):
+        self.headers_seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("token", [None, "", "token"])
+def test_requests_bear_the_token_that_boto3_would_send(token, environment):
+    """obstore knows more names of a token than AWS, and takes an empty one for one."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_TOKEN": "junk"}
+        environment(keys if token is None else keys | {"AWS_SESSION_TOKEN": token})
+        access = Access(region="eu-west-1", endpoint_url=f"http://127.0.0.1:{server.server_port}")
+        assert s3_client._in_environment(access, os.environ) is not None
+        client = s3_client.s3_client("bucket", access)
+        with pytest.raises(FileNotFoundError):
+            obstore.get(client, "x")
+        server.shutdown()
+    assert Asked.headers_seen[-1].get("x-amz-security-token") == (token or None)
