@@ -183,7 +183,8 @@ def test_a_process_that_is_ended_takes_down_only_what_it_had(sealed, tmp_path, m
     assert len(ended) == 2
     assert [checked.stored for checked in found] == [check.stored for check in checks]
     unchecked = [place for place, checked in enumerate(found) if checked.code]
-    assert unchecked == list(range(unchecked[0], 12))
+    # It had one batch of twelve, whichever: on a busy machine the first is answered for before the signal comes.
+    assert unchecked == list(range(unchecked[0], (unchecked[0] // 12 + 1) * 12))
     assert {(found[place].code, found[place].why) for place in unchecked} == {
         ("unreadable", "a process that read it was ended")
     }
