@@ -27,6 +27,7 @@ from query.sealed import WITHOUT_SEALS, Sealed
 from query.source import Source, StoredObject
 
 _LISTINGS: Final = 2
+_TAIL_FOLDERS: Final = ("segments/", "late/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +151,6 @@ class Tail:
             for listed, begin in zip((self.segments, self.late), _tail_begins(self.trail, since_ms), strict=True)
         )
         return replace(self, since_ms=since_ms, segments=segments, late=late)
-
-
-_TAIL_FOLDERS: Final = ("segments/", "late/")
 
 
 def _tail_begins(trail: Trail, since_ms: int) -> tuple[str, str]:

@@ -23,7 +23,7 @@ class RowKey(NamedTuple):
         if type(members) is not list or len(members) != len(cls._fields):
             raise ValueError(f"{members!r} is no key of a row")
         pk, sk, item_key = members
-        if type(item_key) is not str or not (_is_known_or_none(pk) and _is_known_or_none(sk)):
+        if type(item_key) is not str or not (_is_text_or_none(pk) and _is_text_or_none(sk)):
             raise ValueError(f"{members!r} is no key of a row")
         return cls(pk, sk, item_key)
 
@@ -46,7 +46,7 @@ class RowKey(NamedTuple):
         return not self < other
 
 
-def _is_known_or_none(text: Any) -> bool:
+def _is_text_or_none(text: Any) -> bool:
     return text is None or type(text) is str
 
 

@@ -3,8 +3,9 @@
 Invariants: the same rows give the same bytes, however they were cut into batches; a group of rows is at most about
 `GROUP_BYTES` compressed, a part at most about `PART_BYTES` and `MOST_PART_ROWS` rows; one group is in memory.
 
-Where groups end is for whoever asks for one item (`_Groups`): an item with many rows has groups of its own, so that its
-history decodes no rows of others, and no other item stands in two groups.
+Where groups end is for whoever asks for one item (`_GroupEnds`): an item with many rows has groups of its own, so that
+its history decodes no rows of others, and any other stands in one group; but where too many small groups would follow
+each other, such items share groups.
 """
 
 from collections.abc import Iterable, Iterator

@@ -324,6 +324,16 @@ def test_a_bomb_is_refused(monkeypatch):
         PartIndex.parse(zstandard.compress(bytes(1 << 24)))
 
 
+def test_an_index_that_nobody_would_read_is_not_made(part, monkeypatch):
+    """Better no run than one that is published and refused."""
+    _, index = part
+    monkeypatch.setattr(part_index, "MOST_INDEX_BYTES", len(index._plain()))
+    assert PartIndex.parse(index.compose()) == index
+    monkeypatch.setattr(part_index, "MOST_INDEX_BYTES", len(index._plain()) - 1)
+    with pytest.raises(ValueError, match="it is larger than"):
+        index.compose()
+
+
 def test_every_flipped_bit_is_refused_or_of_another_index(part):
     """Whoever knows the digest of the index never gets here; whoever does not still reads no nonsense."""
     _, index = part
